@@ -1,0 +1,1 @@
+"""Documents in, passages out: reading, chunking, storing, indexing and searching."""
