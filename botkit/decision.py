@@ -1,0 +1,233 @@
+"""Which route a turn takes, and why.
+
+The reader's logits of different passages do not compare, and neither do search scores of different questions. So each
+candidate answer is described by a few features, and a logistic model, fitted on validation data by
+`botkit.training.calibration`, turns them into the probability that the candidate is right. The routes are
+plain rules on these probabilities; the first rule that holds decides, and the `Trace` names it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from botkit.config import AnswerConfig
+from botkit.errors import ModelError
+from botkit.knowledge.types import Hit
+from botkit.messages import Language, Route
+from botkit.models import Span
+from botkit.text import coverage, dice, terms
+
+FEATURES: Final = (
+    "margin",
+    "span_score",
+    "best_margin_gap",
+    "rank",
+    "fused_share",
+    "vector_score",
+    "lexical_share",
+    "coverage",
+    "missing_terms",
+    "heading_overlap",
+    "span_in_question",
+    "faq_overlap",
+)
+BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
+_SMALL_TALK_SURE: Final = 0.9
+_SMALL_TALK_LIKELY: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible answer: a span of a hit's passage, its features (see `FEATURES`) and probability of being right."""
+
+    hit: Hit
+    span: Span
+    features: Mapping[str, float]
+    confidence: float
+
+    @property
+    def is_faq(self) -> bool:
+        """Whether the answer is a stored one, shown whole."""
+        return self.hit.chunk.kind == "faq"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The route, the rule that chose it, and the candidates it speaks of (one, or two to choose from)."""
+
+    route: Route
+    rule: str
+    confidence: float
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The fitted logistic model: per language a weight for each feature and a bias, on standardised features.
+
+    `threshold` is the least probability, per language, at which answering beats declining on validation data.
+    """
+
+    weights: Mapping[Language, Mapping[str, float]]
+    bias: Mapping[Language, float]
+    threshold: Mapping[Language, float]
+    reader: str = ""
+
+    @classmethod
+    def read(cls, path: Path = BUILTIN_CALIBRATION) -> Calibration:
+        """Load a fitted model; raises `ModelError` where the file is missing or broken."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            calibration = cls(stored["weights"], stored["bias"], stored["threshold"], stored.get("reader", ""))
+            for language in calibration.weights:
+                if set(calibration.weights[language]) != set(FEATURES):
+                    raise KeyError(f"features of {language}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{path}: the calibration cannot be read ({error}). "
+                "Reinstall botkit, or fit it anew with `python -m botkit.training.calibration`."
+            ) from error
+        return calibration
+
+    def probability(self, features: Mapping[str, float], language: Language) -> float:
+        """Probability that a candidate with these features is right."""
+        weights = self.weights[language]
+        logit = self.bias[language] + sum(weights[name] * features[name] for name in FEATURES)
+        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
+
+
+def passage_for_reader(hit: Hit) -> tuple[str, int]:
+    """The text the reader sees for a hit, and how many of its first characters are not the chunk's own.
+
+    A stored answer is read behind its question, as the question often holds the words that were asked for.
+    """
+    if hit.chunk.kind == "faq":
+        prefix = f"{hit.chunk.question} "
+        return prefix + hit.chunk.text, len(prefix)
+    return hit.chunk.text, 0
+
+
+def candidates(
+    question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span], calibration: Calibration
+) -> list[Candidate]:
+    """Describe every span of every hit and sort by the probability of being right, best first.
+
+    `spans[i].passage` indexes `hits`, and its offsets those of `passage_for_reader`. At most one candidate is kept for a
+    stored answer, as it is shown whole.
+    """
+    described = [
+        Candidate(hits[span.passage], span, features, calibration.probability(features, language))
+        for span, features in zip(spans, describe(question, language, hits, spans), strict=True)
+    ]
+    described.sort(key=lambda candidate: candidate.confidence, reverse=True)
+    kept: list[Candidate] = []
+    stored_answers: set[int] = set()
+    for candidate in described:
+        if candidate.is_faq:
+            if candidate.hit.chunk.id in stored_answers:
+                continue
+            stored_answers.add(candidate.hit.chunk.id)
+        kept.append(candidate)
+    return kept
+
+
+def describe(
+    question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span]
+) -> list[dict[str, float]]:
+    """The features of each span, in order.
+
+    Logits are divided by 10 so that all features are of the order of one; what is relative is relative to the best of this
+    question.
+    """
+    if not hits:
+        return []
+    wanted = terms(question, language)
+    best_fused = max(hit.score for hit in hits) or 1.0
+    best_lexical = max((hit.lexical_score or 0.0 for hit in hits), default=0.0) or 1.0
+    margins = [span.score - span.no_answer_score for span in spans]
+    best_margin = max(margins, default=0.0)
+    offered = [terms(f"{hit.chunk.title} {hit.chunk.heading} {hit.chunk.question} {hit.chunk.text}", language) for hit in hits]
+    headings = [terms(f"{hit.chunk.title} {hit.chunk.heading}", language) for hit in hits]
+    questions = [terms(hit.chunk.question, language) if hit.chunk.question else frozenset[str]() for hit in hits]
+    features = []
+    for span, margin in zip(spans, margins, strict=True):
+        hit = hits[span.passage]
+        covered = coverage(wanted, offered[span.passage])
+        features.append(
+            {
+                "margin": margin / 10,
+                "span_score": span.score / 10,
+                "best_margin_gap": (best_margin - margin) / 10,
+                "rank": math.log1p(span.passage),
+                "fused_share": hit.score / best_fused,
+                "vector_score": hit.vector_score or 0.0,
+                "lexical_share": (hit.lexical_score or 0.0) / best_lexical,
+                "coverage": covered,
+                "missing_terms": min(len(wanted) * (1 - covered), 6.0) / 6,
+                "heading_overlap": coverage(wanted, headings[span.passage]),
+                "span_in_question": coverage(terms(span.text, language), wanted),
+                "faq_overlap": dice(wanted, questions[span.passage]),
+            }
+        )
+    return features
+
+
+def decide(
+    ranked: Sequence[Candidate],
+    *,
+    language: Language,
+    small_talk: float,
+    unresolved: bool,
+    config: AnswerConfig,
+    calibration: Calibration,
+) -> Decision:
+    """Choose the route of one turn.
+
+    `ranked` are candidates, best first; `small_talk` the probability that the message is small talk;
+    `unresolved` whether it refers to something that nobody mentioned.
+    """
+    threshold = calibration.threshold[language] if config.threshold is None else config.threshold
+    best = ranked[0] if ranked else None
+    confidence = best.confidence if best else 0.0
+    chats = config.small_talk
+
+    if chats and small_talk >= _SMALL_TALK_SURE:
+        return Decision("chat", f"small talk: {small_talk:.2f} ≥ {_SMALL_TALK_SURE}", small_talk)
+    if unresolved:
+        return Decision("clarify", "the message refers to something that was not mentioned", 1.0)
+    if best and confidence >= threshold:
+        rival = _rival(best, ranked, threshold, config.clarify_margin)
+        if rival:
+            return Decision(
+                "clarify",
+                f"two readings within {config.clarify_margin:.2f}: {confidence:.2f} and {rival.confidence:.2f}",
+                confidence,
+                (best, rival),
+            )
+        return Decision("answer", f"confidence {confidence:.2f} ≥ threshold {threshold:.2f}", confidence, (best,))
+    if chats and small_talk >= _SMALL_TALK_LIKELY:
+        return Decision("chat", f"no answer, and small talk: {small_talk:.2f} ≥ {_SMALL_TALK_LIKELY}", small_talk)
+    return Decision("unknown", f"confidence {confidence:.2f} < threshold {threshold:.2f}", 1.0 - confidence)
+
+
+def _rival(best: Candidate, ranked: Sequence[Candidate], threshold: float, margin: float) -> Candidate | None:
+    """A candidate as good as the best that says something else under another heading."""
+    if margin == 0:
+        return None
+    said = best.span.text.casefold()
+    for candidate in ranked[1:]:
+        if candidate.confidence < threshold or best.confidence - candidate.confidence >= margin:
+            return None
+        elsewhere = (candidate.hit.chunk.document, candidate.hit.chunk.heading) != (
+            best.hit.chunk.document,
+            best.hit.chunk.heading,
+        )
+        other = candidate.span.text.casefold()
+        if elsewhere and said not in other and other not in said:
+            return candidate
+    return None

@@ -1,0 +1,96 @@
+"""Cleaning and comparing short texts, the same way everywhere."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from botkit.messages import Language
+
+LONGEST_QUERY = 1_000
+"""Characters of a message that the models look at; no real question is longer."""
+
+_BLANKS = re.compile(r"\s+")
+_WORD = re.compile(r"[^\W_]+")
+_HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
+_SENTENCE_END = re.compile(r"(?<=[。！？!?；])[”’」』）)\"']*|(?<=[.!?])[\"'”’)\]]*(?=\s+[^a-z\s])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)])\s)")
+
+_STOP_EN = frozenset(
+    """a about after all also am an and any are as at be been before being but by can could did do does doing for from
+    get got had has have he her hers him his how i if in into is it its just me might my need no nor not of off on or
+    our ours out over please shall she should so some tell than that the their them then there these they this those
+    to too under up us very was we were what when where which while who whom whose why will with would you your
+    yours s t d ll m o re ve""".split()
+)
+_STOP_ZH = frozenset(
+    "的 了 吗 呢 吧 啊 呀 是 在 和 与 或 有 没 不 我 你 您 他 她 它 们 这 那 哪 谁 几 怎 么 什 为 何 多 少 请 问 能 可 以 会 要 "
+    "想 把 被 就 都 也 还 很 个 些 到 从 对 于 给 让 用 上 下 里 中 时 候".split()
+)
+
+
+def clean(text: str) -> str:
+    """One line of visible characters: NFC, control and format characters removed, blanks folded.
+
+    Zero-width joiners stay, since emoji and several scripts need them.
+    """
+    kept = (
+        character if character == "‍" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn") else " "
+        for character in unicodedata.normalize("NFC", text)
+    )
+    return _BLANKS.sub(" ", "".join(kept)).strip()
+
+
+def has_words(text: str) -> bool:
+    """Whether there is any letter or digit to work with."""
+    return _WORD.search(text) is not None
+
+
+def terms(text: str, language: Language) -> frozenset[str]:
+    """What a text is about: stemmed content words, and pairs of neighbouring characters for Han text.
+
+    The stem is a crude one (plural and verb endings off), enough to compare two texts with.
+    """
+    found: set[str] = set()
+    lowered = unicodedata.normalize("NFKC", text).casefold()
+    for run in _HAN_RUN.findall(lowered):
+        pairs = [run[i : i + 2] for i in range(len(run) - 1)] or [run]
+        found.update(pair for pair in pairs if not all(character in _STOP_ZH for character in pair))
+    for word in _WORD.findall(_HAN_RUN.sub(" ", lowered)):
+        if language == "zh" or word not in _STOP_EN:
+            found.add(_stem(word))
+    return frozenset(found)
+
+
+def _stem(word: str) -> str:
+    for ending in ("ingly", "edly", "ing", "ies", "ed", "es", "ly", "s", "y", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def coverage(wanted: frozenset[str], offered: frozenset[str]) -> float:
+    """Share of `wanted` that stands in `offered`, 0 to 1; 0 where nothing is wanted."""
+    return len(wanted & offered) / len(wanted) if wanted else 0.0
+
+
+def dice(first: frozenset[str], second: frozenset[str]) -> float:
+    """Overlap of two sets, 0 to 1 (Dice 1945)."""
+    total = len(first) + len(second)
+    return 2 * len(first & second) / total if total else 0.0
+
+
+def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
+    """The range of the sentence, or the sentences, of `text` that hold text[start:end], blanks trimmed."""
+    left = 0
+    right = len(text)
+    for boundary in _SENTENCE_END.finditer(text):
+        if boundary.end() <= start:
+            left = boundary.end()
+        elif boundary.start() >= end:
+            right = boundary.end() if not text[boundary.start() : boundary.end()].isspace() else boundary.start()
+            break
+    while left < start and text[left].isspace():
+        left += 1
+    while right > end and text[right - 1].isspace():
+        right -= 1
+    return left, right
