@@ -28,6 +28,7 @@ class FaqEntry:
     answer: str
     start: int
     end: int
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
