@@ -1,0 +1,308 @@
+"""Turn a trained model into the form botkit ships: int8 ONNX, a tokenizer, and a card with measured figures.
+
+    python -m botkit.training.export encoder --model builtin:all-MiniLM-L6-v2 --out botkit/models/builtin/encoder
+
+The folder written holds `model.onnx`, `tokenizer.json`, `config.json`, `botkit.json` (what the runtime needs to know) and
+`README.md` (the card). Weights are quantised dynamically, per channel, the embedding table included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from botkit.training.chinese_base import base_folder
+
+ROLES: Final = ("encoder", "reader", "sentiment", "generator")
+OPSET: Final = 17
+BERT_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made: the folder, and the sizes in bytes of the float and the int8 graph."""
+
+    folder: Path
+    float_bytes: int
+    int8_bytes: int
+
+
+class _Encoder(nn.Module):
+    """Mean-pooled, L2-normalised sentence vectors (Reimers and Gurevych 2019)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        hidden = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[0]
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        return nn.functional.normalize(mean, dim=1)
+
+
+class _Heads(nn.Module):
+    """A model whose first `count` outputs are the graph's outputs."""
+
+    def __init__(self, model: nn.Module, count: int) -> None:
+        super().__init__()
+        self.model, self.count = model, count
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
+        output = self.model(
+            input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, return_dict=False
+        )
+        return tuple(output[: self.count])
+
+
+class _Decoder(nn.Module):
+    """GPT-2 with its key-value cache as plain inputs and outputs, and logits of the last position only."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = model.config.n_head
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        body = self.model.transformer
+        hidden = body.wte(input_ids) + body.wpe(position_ids)
+        length = input_ids.shape[1]
+        batch = input_ids.shape[0]
+        present: list[Tensor] = []
+        for layer, block in enumerate(body.h):
+            normed = block.ln_1(hidden)
+            query, key, value = block.attn.c_attn(normed).chunk(3, dim=-1)
+
+            def split(part: Tensor) -> Tensor:
+                return part.reshape(batch, length, self.heads, -1).transpose(1, 2)
+
+            query, key, value = split(query), split(key), split(value)
+            key, value = torch.cat([past[2 * layer], key], 2), torch.cat([past[2 * layer + 1], value], 2)
+            present += [key, value]
+            scores = query @ key.transpose(-1, -2) / (query.shape[-1] ** 0.5)
+            at = torch.arange(key.shape[2], device=input_ids.device)
+            visible = at[None, None, None, :] <= position_ids[:, None, :, None]
+            attended = torch.where(visible, scores, torch.full_like(scores, -1e9)).softmax(-1) @ value
+            merged = attended.transpose(1, 2).reshape(batch, length, -1)
+            hidden = hidden + block.attn.c_proj(merged)
+            hidden = hidden + block.mlp(block.ln_2(hidden))
+        logits = self.model.lm_head(body.ln_f(hidden[:, -1:]))
+        return (logits[:, 0], *present)
+
+
+def export_graph(role: str, model: Any, target: Path) -> tuple[list[str], list[str]]:
+    """Write `model` as a float ONNX graph with dynamic batch and length; return its input and output names."""
+    ids = torch.ones((2, 8), dtype=torch.long)
+    axes: dict[str, dict[int, str]]
+    if role == "generator":
+        layers, heads = model.config.n_layer, model.config.n_head
+        head_width = model.config.n_embd // heads
+        past = [torch.zeros((2, heads, 3, head_width)) for _ in range(2 * layers)]
+        names = [f"past_key_values.{i}.{part}" for i in range(layers) for part in ("key", "value")]
+        inputs = ["input_ids", "position_ids", *names]
+        outputs = ["logits", *(name.replace("past_key_values", "present") for name in names)]
+        module: nn.Module = _Decoder(model)
+        arguments: tuple[Tensor, ...] = (ids, torch.arange(3, 11).repeat(2, 1), *past)
+        axes = {name: {0: "batch", 1: "length"} for name in inputs[:2]} | {"logits": {0: "batch"}}
+        axes |= {name: {0: "batch", 2: "past"} for name in names}
+        axes |= {name: {0: "batch", 2: "total"} for name in outputs[1:]}
+    else:
+        inputs = list(BERT_INPUTS)
+        outputs = {"encoder": ["embedding"], "reader": ["start_logits", "end_logits"], "sentiment": ["logits"]}[role]
+        module = _Encoder(model) if role == "encoder" else _Heads(model, len(outputs))
+        arguments = (ids, torch.ones_like(ids), torch.zeros_like(ids))
+        axes = {name: {0: "batch", 1: "length"} for name in inputs}
+        axes |= {name: {0: "batch", 1: "length"} if role == "reader" else {0: "batch"} for name in outputs}
+    module.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            arguments,
+            str(target),
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return inputs, outputs
+
+
+def quantise(source: Path, target: Path, *, keep_float: Sequence[str] = ()) -> None:
+    """Dynamic int8: weights per channel, activations at run time; nodes whose name holds a `keep_float` word stay float."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = source.with_suffix(".prepared.onnx")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    nodes = [node.name for node in onnx.load(str(prepared)).graph.node]
+    quantize_dynamic(
+        str(prepared),
+        str(target),
+        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=[name for name in nodes if any(word in name for word in keep_float)],
+        extra_options={"MatMulConstBOnly": True},
+    )
+
+
+def export(
+    role: str,
+    model_folder: str | Path,
+    out: Path,
+    *,
+    facts: dict[str, Any] | None = None,
+    keep_float: Sequence[str] = (),
+    progress: Callable[[str], None] = print,
+) -> Exported:
+    """Export the model of `model_folder` (a folder or hub id) for `role` into `out`; `facts` are added to botkit.json.
+
+    The folder appears whole or not at all.
+    """
+    model, tokenizer_file, config = _load(role, base_folder(str(model_folder)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as name:
+        work = Path(name)
+        progress(f"exporting {role}")
+        inputs, outputs = export_graph(role, model, work / "float.onnx")
+        made = work / "made"
+        made.mkdir()
+        progress("quantising to int8")
+        quantise(work / "float.onnx", made / "model.onnx", keep_float=keep_float)
+        tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
+        tokenizer["truncation"] = tokenizer["padding"] = None
+        (made / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+        (made / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        manifest: dict[str, Any] = {
+            "role": role,
+            "inputs": inputs,
+            "outputs": outputs,
+            "max_length": {"encoder": 256, "reader": 384, "sentiment": 192, "generator": 256}[role],
+            "sha256": hashlib.sha256((made / "model.onnx").read_bytes()).hexdigest(),
+        }
+        if role == "generator":
+            manifest |= _generator_facts(config)
+        if role == "sentiment":
+            labels = config["id2label"]
+            manifest["labels"] = [labels[str(i)] if str(i) in labels else labels[i] for i in range(len(labels))]
+        (made / "botkit.json").write_text(
+            json.dumps(manifest | (facts or {}), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        sizes = (work / "float.onnx").stat().st_size, (made / "model.onnx").stat().st_size
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    return Exported(out, *sizes)
+
+
+def _generator_facts(config: dict[str, Any]) -> dict[str, Any]:
+    from botkit.training.generator import PERSONAS
+
+    return {
+        "context_length": config["n_positions"],
+        "layers": config["n_layer"],
+        "heads": config["n_head"],
+        "head_width": config["n_embd"] // config["n_head"],
+        "tokens": {"user": "<|user|>", "bot": "<|bot|>", "end": "<|end|>", "personas": {p: f"<|{p}|>" for p in PERSONAS}},
+        "template": "<|PERSONA|> then for each exchange <|user|>TEXT<|bot|>TEXT<|end|>; the prompt ends in <|bot|>",
+    }
+
+
+def _load(role: str, folder: str) -> tuple[Any, Path, dict[str, Any]]:
+    from transformers import (
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForQuestionAnswering,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+    )
+
+    kinds: dict[str, Any] = {
+        "encoder": AutoModel,
+        "reader": AutoModelForQuestionAnswering,
+        "sentiment": AutoModelForSequenceClassification,
+        "generator": AutoModelForCausalLM,
+    }
+    model = kinds[role].from_pretrained(folder, attn_implementation="eager")
+    model.eval()
+    tokenizer_file = Path(folder) / "tokenizer.json"
+    if not tokenizer_file.exists():
+        saved = Path(tempfile.mkdtemp())
+        AutoTokenizer.from_pretrained(folder).save_pretrained(saved)
+        tokenizer_file = saved / "tokenizer.json"
+    return model, tokenizer_file, model.config.to_dict()
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader of the model card wants to know."""
+
+    name: str
+    purpose: str
+    base: str
+    data: Sequence[str]
+    licence: str
+    languages: Sequence[str]
+    commands: Sequence[str]
+    limits: str
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write README.md and add the same facts to botkit.json; size and digest are read off the file."""
+    model = folder / "model.onnx"
+    manifest = json.loads((folder / "botkit.json").read_text(encoding="utf-8"))
+    manifest |= {
+        "name": card.name,
+        "base": card.base,
+        "licence": card.licence,
+        "languages": list(card.languages),
+        "trained_on": list(card.data),
+        "command": card.commands[0],
+        "metrics": card.metrics,
+    }
+    (folder / "botkit.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = [f"# {card.name}", "", card.purpose, ""]
+    lines += [f"- Base: {card.base}", f"- Languages: {', '.join(card.languages)}", f"- Licence: {card.licence}"]
+    lines += [f"- Size: {model.stat().st_size / 1e6:.1f} MB, int8 ONNX", f"- SHA-256 of model.onnx: `{manifest['sha256']}`"]
+    lines += ["", "## Trained on", "", *(f"- {source}" for source in card.data or ["nothing further"])]
+    lines += ["", "## Made by", "", "```", *card.commands, "```"]
+    if card.training:
+        lines += ["", *(f"- {key}: {value}" for key, value in card.training.items())]
+    lines += ["", "## Measured, in this int8 form", "", "| data | n | figures |", "| --- | --- | --- |"]
+    for data, figures in card.metrics.items():
+        shown = ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items() if k != "n")
+        lines.append(f"| {data} | {figures.get('n', '')} | {shown} |")
+    lines += ["", "## Limits", "", card.limits, ""]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    """Export one model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--model", required=True, help="folder or hub id")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--keep-float", nargs="*", default=[], help="graph nodes whose name holds such a word stay float")
+    arguments = parser.parse_args()
+    made = export(arguments.role, arguments.model, arguments.out, keep_float=arguments.keep_float)
+    print(f"{made.folder}: {made.float_bytes / 1e6:.1f} MB float, {made.int8_bytes / 1e6:.1f} MB int8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Train the small-talk generator from nothing: a byte-level BPE tokenizer and a small GPT-2.
+
+    python -m botkit.training.generator --data ../shared/data --out models/generator
+
+One exchange is `<|persona|><|user|>words<|bot|>words<|end|>`, after earlier exchanges where there are any, so the model learns
+personas and a context window. Loss is taken on the bot's words. Some words of the user are dropped at
+random, since people never phrase a thing as the file does. One question in ten of every intent is held out to measure
+with: whether the reply is one of that intent's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from botkit.training.small_talk import rows
+
+PERSONAS: Final = ("professional", "friendly", "witty", "caring", "enthusiastic")
+SPECIAL: Final = ("<|pad|>", "<|user|>", "<|bot|>", "<|end|>", *(f"<|{persona}|>" for persona in PERSONAS))
+CONTEXT_LENGTH: Final = 256
+
+
+@dataclass(frozen=True)
+class Intent:
+    """Ways to say one thing, and each persona's answer."""
+
+    language: str
+    questions: tuple[str, ...]
+    answers: dict[str, str]
+
+
+def read_intents(data: Path) -> tuple[list[Intent], list[Intent]]:
+    """The chit-chat intents for training, and the same intents with the held-out tenth of their questions."""
+    kept, held_out = [], []
+    for name in ("chitchat_en", "chitchat_zh"):
+        for row in rows(data / f"dialogue/{name}.jsonl.gz"):
+            tenth = [q for q in row["questions"] if zlib.crc32(q.encode()) % 10 == 0]
+            rest = [q for q in row["questions"] if zlib.crc32(q.encode()) % 10 != 0]
+            kept.append(Intent(row["lang"], tuple(rest), row["answers"]))
+            held_out.append(Intent(row["lang"], tuple(tenth), row["answers"]))
+    return kept, held_out
+
+
+def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """One pass: a persona and one to three exchanges each, in one language."""
+    by_language: dict[str, list[tuple[str, dict[str, str]]]] = {"en": [], "zh": []}
+    for intent in intents:
+        for question in intent.questions:
+            by_language[intent.language].append((question, intent.answers))
+        # small intents are seen about as often as large ones
+        for _ in range(max(0, 60 - len(intent.questions))):
+            by_language[intent.language].append((generator.choice(intent.questions), intent.answers))
+    for row in rows(data / "dialogue/chatterbot_train.jsonl.gz"):
+        if len(row["turns"]) >= 2 and len(row["turns"][1]) < 160:
+            answers = dict.fromkeys(PERSONAS, row["turns"][1])
+            by_language[row["lang"]].append((row["turns"][0], answers))
+    jobs = [(language, index) for language, pairs in by_language.items() for index in range(len(pairs))]
+    generator.shuffle(jobs)
+    for language, index in jobs:
+        pairs = by_language[language]
+        persona = generator.choice(PERSONAS)
+        chosen = [pairs[index]]
+        while generator.random() < 0.2 and len(chosen) < 3:
+            chosen.insert(0, generator.choice(pairs))
+        yield persona, [(distort(q, generator), answers.get(persona, next(iter(answers.values())))) for q, answers in chosen]
+
+
+def distort(question: str, generator: random.Random) -> str:
+    """The question with, now and then, a word or character dropped, its case changed or its last mark gone."""
+    if generator.random() < 0.3:
+        question = question.lower()
+    if generator.random() < 0.3:
+        question = question.rstrip("?!.？！。")
+    if generator.random() < 0.25:
+        if " " in question:
+            words = question.split(" ")
+            if len(words) > 3:
+                del words[generator.randrange(len(words))]
+            question = " ".join(words)
+        elif len(question) > 5:
+            at = generator.randrange(len(question))
+            question = question[:at] + question[at + 1 :]
+    return question
+
+
+def train_tokenizer(data: Path, intents: Sequence[Intent], size: int) -> Any:
+    """Byte-level BPE over the small talk and a part of the other dialogues, so that it can spell anything."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    def texts() -> Iterator[str]:
+        for intent in intents:
+            yield from intent.questions
+            for _ in range(5):
+                yield from intent.answers.values()
+        for name in ("zh_dialogue_train", "topical_train"):
+            for number, row in enumerate(rows(data / f"dialogue/{name}.jsonl.gz")):
+                if number % 4 == 0:
+                    yield from row["turns"]
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts(),
+        trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=list(SPECIAL),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return tokenizer
+
+
+def encode(tokenizer: Any, persona: str, pairs: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
+    """Token ids of a conversation, and which of them the bot says."""
+    ids, said = [tokenizer.token_to_id(f"<|{persona}|>")], [False]
+    for question, answer in pairs:
+        asked = [tokenizer.token_to_id("<|user|>"), *tokenizer.encode(question).ids, tokenizer.token_to_id("<|bot|>")]
+        told = [*tokenizer.encode(answer).ids, tokenizer.token_to_id("<|end|>")]
+        ids += asked + told
+        said += [False] * len(asked) + [True] * len(told)
+    return ids[:CONTEXT_LENGTH], said[:CONTEXT_LENGTH]
+
+
+def batches(
+    tokenizer: Any, data: Path, intents: Sequence[Intent], tokens: int, generator: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Padded (ids, labels) of similar lengths; labels are -100 where the bot does not speak."""
+    encoded = [encode(tokenizer, persona, pairs) for persona, pairs in exchanges(data, intents, generator)]
+    encoded.sort(key=lambda pair: len(pair[0]) + generator.random() * 6)
+    groups: list[list[tuple[list[int], list[bool]]]] = [[]]
+    for pair in encoded:
+        if (len(groups[-1]) + 1) * len(pair[0]) > tokens and groups[-1]:
+            groups.append([])
+        groups[-1].append(pair)
+    generator.shuffle(groups)
+    for group in groups:
+        width = max(len(ids) for ids, _ in group)
+        ids = torch.zeros((len(group), width), dtype=torch.long)
+        labels = torch.full_like(ids, -100)
+        for row, (tokens_of, said) in enumerate(group):
+            ids[row, : len(tokens_of)] = torch.tensor(tokens_of)
+            for column, is_said in enumerate(said):
+                if is_said:
+                    labels[row, column] = tokens_of[column]
+        yield ids, labels
+
+
+def intent_accuracy(model: Any, tokenizer: Any, intents: Sequence[Intent], persona: str, limit: int) -> dict[str, float]:
+    """Share of held-out questions whose greedy reply is, word for word, one of their intent's answers; per language."""
+    model.eval()
+    right: dict[str, list[bool]] = {"en": [], "zh": []}
+    generator = random.Random(0)
+    end = tokenizer.token_to_id("<|end|>")
+    jobs = [(intent, question) for intent in intents for question in intent.questions]
+    for intent, question in generator.sample(jobs, min(limit, len(jobs))):
+        ids = torch.tensor([encode(tokenizer, persona, [(question, "")])[0][:-1]])
+        with torch.no_grad():
+            out = model.generate(ids, max_new_tokens=70, do_sample=False, eos_token_id=end, pad_token_id=0)
+        reply = tokenizer.decode(out[0, ids.shape[1] :].tolist()).strip()
+        right[intent.language].append(reply in {answer.strip() for answer in intent.answers.values()})
+    model.train()
+    return {f"intent_accuracy_{language}": float(np.mean(found)) for language, found in right.items() if found}
+
+
+def main() -> None:
+    """Train tokenizer and model, save a folder that `from_pretrained` loads, report on the held-out questions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--passes", type=float, default=8.0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
+    parser.add_argument("--vocabulary", type=int, default=6_000)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=2_400, help="tokens in a batch")
+    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(arguments.seed)
+    generator = random.Random(arguments.seed)
+    kept, held_out = read_intents(arguments.data)
+    tokenizer = train_tokenizer(arguments.data, kept, arguments.vocabulary)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(arguments.out / "tokenizer.json"))
+    end = tokenizer.token_to_id("<|end|>")
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=tokenizer.get_vocab_size(),
+            n_positions=CONTEXT_LENGTH,
+            n_embd=arguments.width,
+            n_layer=arguments.layers,
+            n_head=arguments.heads,
+            bos_token_id=end,
+            eos_token_id=end,
+            pad_token_id=0,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    started = saved = time.monotonic()
+    step = seen = 0
+    done = progress = 0.0
+    losses: list[float] = []
+    while progress < 1:
+        ready = list(batches(tokenizer, arguments.data, kept, arguments.tokens, generator))
+        for ids, labels in ready:
+            minutes = (time.monotonic() - started) / 60
+            progress = max(done / arguments.passes, minutes / arguments.minutes)
+            if progress >= 1:
+                break
+            rate = arguments.rate * min(1.0, progress / 0.04 + 0.01) * (0.5 + 0.5 * np.cos(np.pi * progress))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cpu", torch.bfloat16):
+                hidden = model.transformer(input_ids=ids).last_hidden_state
+                spoken = labels[:, 1:] != -100
+                logits = model.lm_head(hidden[:, :-1][spoken])
+            loss = nn.functional.cross_entropy(logits.float(), labels[:, 1:][spoken])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            step, seen, done = step + 1, seen + ids.numel(), done + 1 / len(ready)
+            losses.append(loss.item())
+            if step % 100 == 0:
+                speed = seen / (time.monotonic() - started)
+                print(
+                    f"step {step} passes {done:.2f} loss {np.mean(losses[-100:]):.3f} {speed:.0f} tokens/s {minutes:.1f} min",
+                    flush=True,
+                )
+            if time.monotonic() - saved > 240:
+                saved = time.monotonic()
+                model.save_pretrained(arguments.out)
+                print(intent_accuracy(model, tokenizer, held_out, "friendly", 60), flush=True)
+    model.save_pretrained(arguments.out)
+    metrics = intent_accuracy(model, tokenizer, held_out, "friendly", 1_000)
+    notes = {"passes": round(done, 3), "steps": step, "final_loss": float(np.mean(losses[-200:])), "float": metrics}
+    (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(notes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Fine-tune an extractive reader: English and Chinese, answerable and unanswerable questions.
+
+    python -m botkit.training.reader --data ../shared/data --base models/minilm-zh --out models/reader
+
+The model is BERT for question answering (Devlin et al. 2019): two logits a token, and the [CLS] position stands for "no
+answer" as in SQuAD 2.0 (Rajpurkar et al. 2018). Two things differ from the textbook, because the bot reads several retrieved
+passages and not one given paragraph. Contexts are cropped to the passage length the bot uses, at
+sentence ends. And questions are also paired with the passages most like their own that do not
+answer them, so that the reader learns to decline a good-looking wrong passage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from botkit.messages import Language
+from botkit.text import coverage, terms
+from botkit.training.small_talk import rows
+
+CROP_CHARACTERS: dict[Language, int] = {"en": 640, "zh": 190}
+LONGEST = 320
+"""Tokens of question and passage together; the few longer ones are cut."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with one answer's place in its context, or none (`start` is None)."""
+
+    question: str
+    context: str
+    start: int | None
+    end: int
+    title: str
+    language: Language
+
+
+def read_questions(path: Path, *, simplify: bool = False) -> list[Question]:
+    """Questions of a JSON-lines file; each with its first answer. `simplify` converts to Simplified Chinese."""
+    from opencc import OpenCC
+
+    convert = OpenCC("t2s").convert if simplify else None
+    language: Language = "zh" if path.name.startswith("zh") else "en"
+    found = []
+    for row in rows(path):
+        question, context = row["question"], row["context"]
+        if convert:
+            simplified = convert(context)
+            if len(simplified) != len(context):
+                continue  # offsets would move
+            question, context = convert(question), simplified
+        if row["answers"]:
+            answer = row["answers"][0]
+            start, end = answer["start"], answer["start"] + len(answer["text"])
+            found.append(Question(question, context, start, end, row["title"], language))
+        else:
+            found.append(Question(question, context, None, 0, row["title"], language))
+    return found
+
+
+def crop(question: Question, generator: random.Random, limit: int) -> Question:
+    """The question with a window of about `limit` characters of its context, cut at sentence ends, that holds the answer."""
+    if len(question.context) <= limit:
+        return question
+    first, last = (question.start, question.end) if question.start is not None else (None, 0)
+    if first is None:
+        first = last = generator.randrange(len(question.context))
+    room = max(0, limit - (last - first))
+    left = max(0, min(first - generator.randint(0, room), len(question.context) - limit))
+    right = min(len(question.context), left + max(limit, last - left))
+    ends = "。！？；" if question.language == "zh" else ".!?"
+    cut = left
+    if left > 0:
+        cut = next((i + 1 for i in range(left, first) if question.context[i - 1 : i] and question.context[i] in ends), left)
+    context = question.context[cut:right]
+    lead = len(context) - len(context.lstrip())
+    cut, context = cut + lead, context.strip()
+    if question.start is None:
+        return Question(question.question, context, None, 0, question.title, question.language)
+    return Question(
+        question.question, context, question.start - cut, question.end - cut, question.title, question.language
+    )
+
+
+def hard_negatives(questions: Sequence[Question], count: int, generator: random.Random) -> list[Question]:
+    """Answerable questions with the most similar passage, of the same title if there is one, that does not hold the answer."""
+    by_title: dict[str, list[str]] = defaultdict(list)
+    for question in questions:
+        if question.context not in by_title[question.title]:
+            by_title[question.title].append(question.context)
+    everything = sorted({question.context for question in questions})
+    bags = {context: terms(context, questions[0].language) for context in everything}
+    chosen = []
+    for question in generator.sample([q for q in questions if q.start is not None], count):
+        assert question.start is not None
+        answer = question.context[question.start : question.end]
+        pool = [context for context in by_title[question.title] if context != question.context]
+        pool += generator.sample(everything, 40)
+        wanted = terms(question.question, question.language)
+        rivals = [c for c in pool if answer not in c and c != question.context]
+        rivals.sort(key=lambda context: coverage(wanted, bags[context]), reverse=True)
+        if rivals:
+            picked = rivals[min(int(generator.expovariate(0.7)), len(rivals) - 1)]
+            chosen.append(Question(question.question, picked, None, 0, question.title, question.language))
+    return chosen
+
+
+def mixture(data: Path, generator: random.Random) -> Iterator[Question]:
+    """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives."""
+    squad = read_questions(data / "qa/squad_train.jsonl.gz")
+    chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
+    taiwan = read_questions(data / "qa/zh_drcd_train.jsonl.gz", simplify=True)
+    chosen = [*squad, *hard_negatives(squad, 2_000, generator)]
+    chosen += read_questions(data / "qa/qed_train.jsonl.gz")
+    chosen += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 800)
+    chosen += generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), 5_000)
+    chosen += [*chinese, *generator.sample(taiwan, 3_000)]
+    chosen += hard_negatives(chinese, 700, generator) + hard_negatives(taiwan, 500, generator)
+    # a crop of a long Chinese context that misses the answer is a natural unanswerable question
+    for question in generator.sample(chinese, 400):
+        away = (question.start or 0) - 260
+        if away > 0:
+            context = question.context[: away + 60]
+            chosen.append(Question(question.question, context, None, 0, question.title, question.language))
+    generator.shuffle(chosen)
+    for question in chosen:
+        limit = CROP_CHARACTERS[question.language]
+        whole = question.language == "en" and generator.random() < 0.2
+        yield question if whole else crop(question, generator, int(limit * generator.uniform(0.7, 1.15)))
+
+
+def batches(
+    questions: Sequence[Question], tokenizer: Any, tokens: int, generator: random.Random
+) -> Iterator[dict[str, Tensor]]:
+    """Padded batches of similar lengths with about `tokens` tokens each, in random order."""
+    encoded: list[tuple[list[int], list[int], int, int]] = []
+    for begin in range(0, len(questions), 512):
+        part = questions[begin : begin + 512]
+        output = tokenizer(
+            [q.question for q in part],
+            [q.context for q in part],
+            truncation="only_second",
+            max_length=LONGEST,
+            return_offsets_mapping=True,
+        )
+        for i, question in enumerate(part):
+            sequence = output.sequence_ids(i)
+            start, end = token_span(question, output["offset_mapping"][i], sequence)
+            encoded.append((output["input_ids"][i], output["token_type_ids"][i], start, end))
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]) + generator.random() * 12)
+    groups: list[list[int]] = [[]]
+    for i in order:
+        if (len(groups[-1]) + 1) * len(encoded[i][0]) > tokens and groups[-1]:
+            groups.append([])
+        groups[-1].append(i)
+    generator.shuffle(groups)
+    for group in groups:
+        width = max(len(encoded[i][0]) for i in group)
+        ids = torch.zeros((len(group), width), dtype=torch.long)
+        types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+        for row, i in enumerate(group):
+            length = len(encoded[i][0])
+            ids[row, :length] = torch.tensor(encoded[i][0])
+            types[row, :length] = torch.tensor(encoded[i][1])
+            mask[row, :length] = 1
+        yield {
+            "input_ids": ids,
+            "token_type_ids": types,
+            "attention_mask": mask,
+            "start": torch.tensor([encoded[i][2] for i in group]),
+            "end": torch.tensor([encoded[i][3] for i in group]),
+        }
+
+
+def token_span(question: Question, offsets: Sequence[tuple[int, int]], sequence: Sequence[int | None]) -> tuple[int, int]:
+    """First and last token of the answer, or (0, 0), the [CLS] position, where there is none within reach."""
+    if question.start is None:
+        return 0, 0
+    inside = [i for i, part in enumerate(sequence) if part == 1]
+    first = next((i for i in inside if offsets[i][1] > question.start), None)
+    last = next((i for i in reversed(inside) if offsets[i][0] < question.end), None)
+    if first is None or last is None or first > last or offsets[inside[-1]][1] < question.end:
+        return 0, 0
+    return first, last
+
+
+def main() -> None:
+    """Train, reporting loss and speed; save a folder that `from_pretrained` loads, then report on validation data."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with qa/")
+    parser.add_argument("--base", required=True, help="folder or hub id of the encoder to start from")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--passes", type=float, default=2.0, help="passes over the mixture")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
+    parser.add_argument("--tokens", type=int, default=2_600, help="tokens in a batch")
+    parser.add_argument("--rate", type=float, default=1.5e-4, help="peak learning rate")
+    parser.add_argument("--warm-up", type=float, default=0.06, help="share of the training with a rising rate")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    torch.manual_seed(arguments.seed)
+    generator = random.Random(arguments.seed)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.base)
+    model = AutoModelForQuestionAnswering.from_pretrained(arguments.base, attn_implementation="sdpa")
+    decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in n]
+    kept = [p for n, p in model.named_parameters() if p.ndim <= 1 or "embeddings" in n]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}],
+        lr=arguments.rate,
+        fused=True,
+    )
+    state_file = arguments.out / "training_state.pt"
+    done = spent_before = 0.0
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(arguments.out)
+    if state_file.exists():
+        state = torch.load(state_file)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        done, spent_before = state["done"], state["spent"]
+        generator.seed(arguments.seed + int(done * 1000))
+        print(f"resuming after {done:.2f} passes", flush=True)
+
+    started = saved = time.monotonic()
+    step = seen = 0
+    losses: list[float] = []
+    model.train()
+    progress = 0.0
+    while progress < 1:
+        questions = list(mixture(arguments.data, generator))
+        for batch in batches(questions, tokenizer, arguments.tokens, generator):
+            spent = spent_before + (time.monotonic() - started) / 60
+            progress = max(done / arguments.passes, spent / arguments.minutes)
+            if progress >= 1:
+                break
+            rate = arguments.rate * min(1.0, progress / arguments.warm_up + 0.01) * (1 - progress)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            start, end = batch.pop("start"), batch.pop("end")
+            with torch.autocast("cpu", torch.bfloat16):
+                output = model(**batch)
+            hidden = batch["attention_mask"] == 0
+            first = output.start_logits.float().masked_fill(hidden, -1e4)
+            last = output.end_logits.float().masked_fill(hidden, -1e4)
+            loss = (nn.functional.cross_entropy(first, start) + nn.functional.cross_entropy(last, end)) / 2
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            step, seen, done = step + 1, seen + len(start), done + len(start) / len(questions)
+            losses.append(loss.item())
+            if step % 50 == 0:
+                speed = seen / (time.monotonic() - started)
+                print(
+                    f"step {step} passes {done:.2f} loss {np.mean(losses[-50:]):.3f} rate {rate:.2e} "
+                    f"{speed:.1f} examples/s {spent:.1f} min {progress:.0%}",
+                    flush=True,
+                )
+            if time.monotonic() - saved > 300:
+                saved = time.monotonic()
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done, "spent": spent}
+                torch.save(state, state_file.with_suffix(".new"))
+                state_file.with_suffix(".new").replace(state_file)
+                model.save_pretrained(arguments.out)
+    model.save_pretrained(arguments.out)
+    notes = {"passes": round(done, 3), "steps": step, "final_loss": float(np.mean(losses[-200:]))}
+    (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    state_file.unlink(missing_ok=True)
+    print(json.dumps(notes))
+
+
+if __name__ == "__main__":
+    main()
