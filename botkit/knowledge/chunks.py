@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 from botkit.knowledge.sentences import sentences, trim
@@ -59,6 +60,12 @@ def front_matter(text: str) -> str:
     """The YAML front matter at the head of a Markdown text with its fences, or ""."""
     match = _FRONT_MATTER.match(text)
     return match.group() if match else ""
+
+
+def first_heading(text: str) -> str:
+    """The words of the first heading of a Markdown text, or ""."""
+    found = sections(text)
+    return next((section.path[0] for section in found if section.path), "")
 
 
 def sections(text: str, media_type: str = "text/markdown") -> list[Section]:
@@ -136,7 +143,7 @@ def _paragraphs(text: str, start: int, end: int) -> list[Block]:
 
 
 def _markdown_sections(text: str) -> list[Section]:
-    from markdown_it import MarkdownIt  # comes with rich; parses block structure by the CommonMark rules
+    from markdown_it import MarkdownIt  # CommonMark block structure; installed with rich
 
     parser = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").disable(["inline", "text_join"])
     head = len(front_matter(text))
@@ -144,7 +151,9 @@ def _markdown_sections(text: str) -> list[Section]:
     line_starts = [head, *(head + match.end() for match in re.finditer(r"\n", body)), len(text)]
 
     def offsets(lines: list[int]) -> tuple[int, int]:
-        return trim(text, line_starts[min(lines[0], len(line_starts) - 1)], line_starts[min(lines[1], len(line_starts) - 1)])
+        return trim(
+            text, line_starts[min(lines[0], len(line_starts) - 1)], line_starts[min(lines[1], len(line_starts) - 1)]
+        )
 
     found: list[Section] = []
     path: list[tuple[int, str]] = []
@@ -246,13 +255,15 @@ class _Cutter:
             if cuts[-1] < cut < piece.end:
                 cuts.append(cut)
         cuts.append(piece.end)
-        ranges = [trim(self.text, start, end) for start, end in zip(cuts, cuts[1:], strict=False)]
+        ranges = [trim(self.text, start, end) for start, end in pairwise(cuts)]
         measured = self._measure([(start, end) for start, end in ranges if start < end])
         return [part for smaller in measured for part in self._hard(smaller)]
 
     def _blank_near(self, ideal: int, low: int, high: int) -> int:
         window = 40
-        before = [match.end() for match in _WORD_END.finditer(self.text, max(low, ideal - window), min(high, ideal + window))]
+        before = [
+            match.end() for match in _WORD_END.finditer(self.text, max(low, ideal - window), min(high, ideal + window))
+        ]
         inside = [cut for cut in before if low <= cut < high]
         return min(inside, key=lambda cut: abs(cut - ideal), default=max(low, ideal))
 
@@ -301,5 +312,5 @@ class _Cutter:
 
 def _split(text: str, start: int, end: int, boundary: re.Pattern[str]) -> list[tuple[int, int]]:
     cuts = [start, *(match.end() for match in boundary.finditer(text, start, end)), end]
-    trimmed = [trim(text, left, right) for left, right in zip(cuts, cuts[1:], strict=False)]
+    trimmed = [trim(text, left, right) for left, right in pairwise(cuts)]
     return [(left, right) for left, right in trimmed if left < right]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -50,7 +51,9 @@ def test_setext_headings_count_and_hashes_inside_code_do_not() -> None:
 
 
 def test_a_heading_with_nothing_below_it_is_still_found() -> None:
-    found = chunk_document(document("# Only a title\n\n## Parent\n\n### Child\n\nText.\n\n## Empty\n"), count_tokens, limit=64)
+    found = chunk_document(
+        document("# Only a title\n\n## Parent\n\n### Child\n\nText.\n\n## Empty\n"), count_tokens, limit=64
+    )
     assert [(chunk.heading, chunk.text) for chunk in found] == [
         ("Only a title › Parent › Child", "Text."),
         ("Only a title › Empty", "## Empty"),
@@ -93,11 +96,8 @@ def test_chinese_text_is_cut_between_sentences() -> None:
 def test_overlap_repeats_the_end_of_the_passage_before() -> None:
     text = " ".join(f"Sentence number {number}." for number in range(30))
     chunks = chunk_document(document(text), count_tokens, limit=40, overlap=8)
-    assert all(first.end > second.start > first.start for first, second in zip(chunks, chunks[1:], strict=False))
-    assert all(
-        0 < count_tokens([text[second.start : first.end]])[0] <= 8
-        for first, second in zip(chunks, chunks[1:], strict=False)
-    )
+    assert all(first.end > second.start > first.start for first, second in pairwise(chunks))
+    assert all(0 < count_tokens([text[second.start : first.end]])[0] <= 8 for first, second in pairwise(chunks))
 
 
 def test_pages_bound_passages_and_are_named() -> None:
@@ -111,7 +111,12 @@ def test_an_faq_entry_is_one_chunk_with_its_question() -> None:
     text = "## How long?\n\nThirty days.\n"
     entry = FaqEntry("How long?", "Thirty days.", 14, 26, tags=("returns",))
     (chunk,) = chunk_document(document(text, faq=(entry,), tags=("shop",)), count_tokens, limit=1)
-    assert (chunk.kind, chunk.question, chunk.text, chunk.tags) == ("faq", "How long?", "Thirty days.", ("shop", "returns"))
+    assert (chunk.kind, chunk.question, chunk.text, chunk.tags) == (
+        "faq",
+        "How long?",
+        "Thirty days.",
+        ("shop", "returns"),
+    )
 
 
 def test_front_matter_is_not_a_passage() -> None:
