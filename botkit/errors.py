@@ -36,6 +36,10 @@ class LibraryError(BotkitError):
     """The knowledge library or one of its indexes cannot be used."""
 
 
+class LibraryBusyError(LibraryError):
+    """Another process is writing to the knowledge library."""
+
+
 class ConversationError(BotkitError):
     """The conversation store cannot be read or written."""
 

@@ -161,7 +161,10 @@ class Library:
             "(SELECT count(*) FROM chunks WHERE document = documents.id AND died IS NULL), "
             "json_array_length(pages), ingested_at FROM documents ORDER BY id"
         )
-        return [DocumentInfo(*row[:5], tuple(json.loads(row[5])), *row[6:]) for row in rows]
+        return [
+            DocumentInfo(id, path, title, language, media_type, tuple(json.loads(tags)), characters, chunks, pages, at)
+            for id, path, title, language, media_type, tags, characters, chunks, pages, at in rows
+        ]
 
     def count(self) -> tuple[int, int]:
         """Numbers of documents and of living chunks."""
@@ -177,11 +180,21 @@ class Library:
         )
         if row is None:
             raise LibraryError(f"There is no document {id!r}. `botkit knowledge list` shows the documents.")
+        id, path, title, text, language, digest, media_type, tags, pages, faq = row
         return Document(
-            *row[:7],
-            tags=tuple(json.loads(row[7])),
-            pages=tuple(Page(*page) for page in json.loads(row[8])),
-            faq=tuple(FaqEntry(*entry[:4], tuple(entry[4])) for entry in json.loads(row[9])),
+            id,
+            path,
+            title,
+            text,
+            language,
+            digest,
+            media_type,
+            tuple(json.loads(tags)),
+            tuple(Page(*page) for page in json.loads(pages)),
+            tuple(
+                FaqEntry(question, answer, start, end, tuple(own))
+                for question, answer, start, end, own in json.loads(faq)
+            ),
         )
 
     def fingerprints(self, path: str) -> dict[str, tuple[str, str, str]]:

@@ -96,7 +96,7 @@ class VectorIndex:
         if isinstance(index, faiss.IndexIVF):
             # A filter may let through only chunks of lists far from the query: then all lists are looked at.
             lists = min(index.nlist, _LISTS_SEARCHED if only is None else index.nlist)
-            parameters = faiss.SearchParametersIVF(**options, **{"nprobe": lists})
+            parameters = faiss.SearchParametersIVF(**(options | {"nprobe": lists}))
         else:
             parameters = faiss.SearchParameters(**options)
         scores, ids = index.search(query[None].astype(np.float32), min(k, index.ntotal), params=parameters)

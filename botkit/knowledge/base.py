@@ -1,0 +1,360 @@
+"""The knowledge of a bot: one object over library, indexes, ingest and search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botkit.config import KnowledgeConfig, Paths, RetrievalConfig
+from botkit.errors import LibraryBusyError, LibraryError
+from botkit.knowledge.library import DocumentInfo, Library
+from botkit.knowledge.types import Chunk, Document, Hit, SearchFilter
+from botkit.messages import Language
+from botkit.models import Encoder
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from botkit.knowledge.indexes import Indexes
+    from botkit.knowledge.ingest import IngestReport, Progress
+
+BUILTIN_NAME = "knowledge"
+"""First part of the ids of the documents that ship with botkit."""
+_CATCH_UP_EVERY = 5_000
+"""Chunks after which a long ingest lets the indexes follow, so that other processes see the documents."""
+_WAIT_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeStats:
+    """Sizes of the library; `bytes` counts the library file and the indexes."""
+
+    documents: int
+    chunks: int
+    characters: int
+    languages: dict[str, int]
+    tags: dict[str, int]
+    generation: int
+    encoder: str
+    bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        from dataclasses import asdict
+
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeCheck:
+    """Whether library and indexes agree, and in words what does not."""
+
+    ok: bool
+    documents: int
+    chunks: int
+    problems: list[str] = field(default_factory=list)
+
+
+def builtin_knowledge_path() -> Path | None:
+    """The folder of the documents that ship with botkit; None where they were left out of the installation."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "_knowledge", package.parent / "knowledge"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+class Knowledge:
+    """Finds passages, and keeps the library up to date.
+
+    Nothing is opened before it is needed, and ingest's converters are not imported for a search. Thread-safe. `encoder`
+    returns the (cached) model; `count_tokens` measures texts in the reader's tokens.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        encoder: Callable[[], Encoder],
+        count_tokens: Callable[[Sequence[str]], list[int]],
+        config: KnowledgeConfig,
+        retrieval: RetrievalConfig,
+    ) -> None:
+        self.paths = paths
+        self.config = config
+        self.retrieval = retrieval
+        self._encoder = encoder
+        self._count_tokens = count_tokens
+        self._lock = threading.RLock()
+        self._library: Library | None = None
+        self._indexes: Indexes | None = None
+        self._prepared = False
+        self._preparing = threading.Lock()
+        self._file_lock: FileLock | None = None
+
+    # ---- searching ------------------------------------------------------------------------------------------------
+
+    def search(self, query: str, k: int, *, where: SearchFilter | None = None) -> list[Hit]:
+        """Up to `k` passages, best first; what another process has ingested meanwhile is found as well.
+
+        On first use in a new home the documents that ship with botkit are ingested.
+        """
+        from botkit.knowledge.retriever import HybridRetriever
+
+        self.prepare()
+        encoder = self._encoder()
+        return HybridRetriever(self._fresh_indexes(encoder), encoder, self.retrieval).search(query, k, where=where)
+
+    def prepare(self, progress: Callable[[Progress], None] | None = None) -> None:
+        """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing."""
+        with self._preparing:
+            if self._prepared:
+                return
+            if self.config.include_builtin:
+                self.ensure_builtin(progress)
+            if self.config.paths:
+                self.ingest(self.config.paths, progress=progress)
+            self._prepared = True
+
+    def _fresh_indexes(self, encoder: Encoder) -> Indexes:
+        with self._lock:
+            indexes = self._open_indexes()
+            if not indexes.fresh(encoder.name):
+                try:
+                    with self._writing(wait_s=0):
+                        indexes.catch_up(self._encoder, name=encoder.name)
+                except LibraryBusyError:
+                    indexes.reload()  # the writer's own catch-up, so far as it has come
+            return indexes
+
+    # ---- documents ------------------------------------------------------------------------------------------------
+
+    def documents(self) -> list[DocumentInfo]:
+        """All documents, by id."""
+        return self.library.documents()
+
+    def document(self, id: str) -> Document:
+        """One document with its text. Raises `LibraryError` where there is none of this id."""
+        return self.library.document(id)
+
+    def chunks(self, document: str) -> list[Chunk]:
+        """The passages of a document in the order of its text. Raises `LibraryError` for an unknown id."""
+        self.library.document(document)
+        return self.library.document_chunks(document)
+
+    def remove(self, ids: Sequence[str]) -> list[str]:
+        """Forget documents; return their ids. An id that ends in "/" stands for all documents below it.
+
+        The files stay where they are: ingesting them again brings them back, except those that ship with botkit. Raises
+        `LibraryError` for an unknown id; then nothing is removed.
+        """
+        with self._writing():
+            known = [info.id for info in self.library.documents()]
+            found: dict[str, None] = {}
+            for id in ids:
+                matching = [name for name in known if name == id or (id.endswith("/") and name.startswith(id))]
+                if not matching:
+                    raise LibraryError(f"There is no document {id!r}. `botkit knowledge list` shows the documents.")
+                found.update(dict.fromkeys(matching))
+            removed = list(found)
+            self.library.remove(removed)
+            shipped = {id for id in removed if id.startswith(f"{BUILTIN_NAME}/")}
+            if shipped:
+                self.library.put_note("builtin_removed", json.dumps(sorted(self._removed_builtins() | shipped)))
+            self._catch_up()
+        return removed
+
+    def stats(self) -> KnowledgeStats:
+        """Sizes and counts."""
+        infos = self.library.documents()
+        files = [*self.paths.home.glob(f"{self.paths.library.name}*"), *self.paths.indexes.rglob("*")]
+        return KnowledgeStats(
+            documents=len(infos),
+            chunks=sum(info.chunks for info in infos),
+            characters=sum(info.characters for info in infos),
+            languages=_counts([info.language for info in infos]),
+            tags=_counts([tag for info in infos for tag in info.tags]),
+            generation=self.library.generation(),
+            encoder=self._open_indexes().vectors.encoder,
+            bytes=sum(file.stat().st_size for file in files if file.is_file()),
+        )
+
+    def check(self) -> KnowledgeCheck:
+        """Whether the library and its indexes agree."""
+        documents, chunks = self.library.count()
+        problems = self._open_indexes().problems()
+        return KnowledgeCheck(not problems, documents, chunks, problems)
+
+    # ---- ingest ---------------------------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        paths: Sequence[Path],
+        *,
+        tags: Sequence[str] = (),
+        language: Language | None = None,
+        dry_run: bool = False,
+        reindex: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IngestReport:
+        """Bring the library to the state of these files and folders: new and edited ones are read, deleted ones forgotten.
+
+        `reindex` also makes the vectors that the present encoder lacks. Raises `LibraryError` where a path does not exist or
+        another process is writing.
+        """
+        return self._ingest(paths, {"tags": tags, "language": language}, dry_run, reindex, progress)
+
+    def ensure_builtin(self, progress: Callable[[Progress], None] | None = None) -> IngestReport | None:
+        """Ingest the documents that ship with botkit where they are new or were changed by an upgrade.
+
+        Those that a user removed stay away. None where there was nothing to do.
+        """
+        folder = builtin_knowledge_path()
+        if folder is None:
+            return None
+        state = _folder_state(folder)
+        if self.library.note("builtin") == state:
+            return None
+        options: dict[str, Any] = {"name": BUILTIN_NAME, "leave_out": frozenset(self._removed_builtins())}
+        report = self._ingest([folder], options, False, False, progress)
+        self.library.put_note("builtin", state)
+        return report
+
+    def watch(self, paths: Sequence[Path], *, stop: threading.Event | None = None) -> Iterator[IngestReport]:
+        """Follow changes below these paths: one report for each batch of changes, until `stop` is set."""
+        from watchfiles import watch
+
+        for changes in watch(*paths, stop_event=stop, raise_interrupt=False, yield_on_timeout=False):
+            touched = sorted({Path(path) for _, path in changes})
+            changed = [path for path in touched if not _hidden(path, paths) and self._readable_or_known(path)]
+            if changed:
+                report = self.ingest(changed)
+                if report.changed or report.failed or report.skipped:
+                    yield report
+
+    def _ingest(
+        self,
+        paths: Sequence[Path],
+        options: dict[str, Any],
+        dry_run: bool,
+        reindex: bool,
+        progress: Callable[[Progress], None] | None,
+    ) -> IngestReport:
+        from botkit.knowledge.ingest import Ingester
+
+        if dry_run:
+            ingester = Ingester(
+                self.library, self._encoder, self._count_tokens, self.config, dry_run=True, progress=progress
+            )
+            return ingester.run(paths, **options)
+        since_catch_up = 0
+
+        def committed(chunks: int) -> None:
+            nonlocal since_catch_up
+            since_catch_up += chunks
+            if since_catch_up >= _CATCH_UP_EVERY:
+                since_catch_up = 0
+                self._catch_up()
+
+        with self._writing():
+            ingester = Ingester(
+                self.library, self._encoder, self._count_tokens, self.config, progress=progress, committed=committed
+            )
+            report = ingester.run(paths, **options)
+            self._catch_up(patient=reindex, known_encoder=not (reindex or report.read or report.replaced))
+        return report
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    @property
+    def library(self) -> Library:
+        """The library, opened at first use."""
+        with self._lock:
+            if self._library is None:
+                self._library = Library(self.paths.library)
+            return self._library
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._indexes = None
+            if self._library is not None:
+                self._library.close()
+                self._library = None
+
+    def _open_indexes(self) -> Indexes:
+        from botkit.knowledge.indexes import open_indexes
+
+        with self._lock:
+            if self._indexes is None:
+                try:
+                    self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=False)
+                except LibraryError:
+                    with self._writing():
+                        self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=True)
+            return self._indexes
+
+    def _catch_up(self, *, patient: bool = True, known_encoder: bool = False) -> None:
+        """Called with the write lock held. With `known_encoder` the model is not loaded where the index names it."""
+        with self._lock:
+            indexes = self._open_indexes()
+            name = indexes.vectors.encoder if known_encoder else ""
+            if known_encoder and name and indexes.fresh(name):
+                return
+            indexes.catch_up(self._encoder, name=name or None, patient=patient)
+
+    @contextmanager
+    def _writing(self, wait_s: float = _WAIT_S) -> Iterator[None]:
+        """Be the only writer; may be nested in a thread. The system frees the lock when the process dies."""
+        from filelock import FileLock, Timeout
+
+        with self._lock:
+            if self._file_lock is None:
+                self.paths.home.mkdir(parents=True, exist_ok=True)
+                self._file_lock = FileLock(self.paths.home / "library.lock")
+            lock = self._file_lock
+        try:
+            lock.acquire(timeout=wait_s)
+        except Timeout as error:
+            raise LibraryBusyError(
+                "Another botkit process is writing to the knowledge library. "
+                "Wait until it is done, or stop it, and try again."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _readable_or_known(self, path: Path) -> bool:
+        return path.is_file() or (path.parent.is_dir() and bool(self.library.fingerprints(str(path))))
+
+    def _removed_builtins(self) -> set[str]:
+        return set(json.loads(self.library.note("builtin_removed") or "[]"))
+
+
+def _counts(values: Sequence[str]) -> dict[str, int]:
+    return {value: values.count(value) for value in sorted(set(values))}
+
+
+def _folder_state(folder: Path) -> str:
+    """A digest of the names, sizes and times of all files: cheap, and another after any edit."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            status = file.stat()
+            digest.update(f"{file.relative_to(folder).as_posix()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _hidden(path: Path, tops: Sequence[Path]) -> bool:
+    """Whether a part of the path below the watched folder says that programs, not people, keep the file."""
+    top = max((top.absolute() for top in tops if path.is_relative_to(top.absolute())), key=lambda top: len(top.parts))
+    return any(part.startswith((".", "~$")) for part in path.relative_to(top).parts)
