@@ -24,6 +24,20 @@ from botkit.models.small_talk import BUCKETS, BUILTIN, SmallTalkDetector, ngram_
 NEGATIVE_QA = ("squad_train", "qamr_train", "qed_train", "policyqa_train", "zh_cmrc_train", "zh_drcd_train")
 NEGATIVE_DIALOGUE = ("sgd_train", "zh_dialogue_train", "taskmaster_train")
 PER_SOURCE = 6_000
+FRAMED = 5_000
+FRAMES = {
+    "en": """Do you sell {}?|Do you have {}?|Can I buy {} from you?|Can I pay with {}?|Can I use {} without {}?|And {}?|
+        What about {}?|And on {}?|Will you repair my {}?|Do I need {} for {}?|Where can I find {} near you?|Are your {} {}?|
+        How do I get {}?|How much is {}?|Is {} included?|Do you deliver to {}?|Can I return {}?|May I bring {}?|
+        My {} is broken, what now?|What do you do with my {}?|How do I make {}?|What does {} do?|Do you offer {}?|
+        Do you support {}?|Can you explain {}?|Who made {}?|Is there a {}?|Can I change my {}?|I lost my {}.|
+        What will {} be tomorrow?|When do you open on {}?|Are you open on {}?""",
+    "zh": """你们卖{}吗？|你们有{}吗？|可以向你们租{}吗？|你们收{}吗？|能不能用{}付款？|可以寄到{}吗？|寄到{}要几天？|{}呢？|那{}呢？|
+        {}怎么做？|{}怎么样？|我的{}坏了怎么办？|{}坏了能修吗？|{}一直没收到，怎么办？|你们寄来的{}不对，怎么办？|买{}能便宜点吗？|
+        {}多少钱？|{}有多重？|{}有什么作用？|最多几个{}？|{}能退吗？|{}可以换什么？|我的{}会不会被传到{}？|{}会说{}吗？|
+        能帮我包{}吗？|有多少人在用{}？|怎么让{}停下来？|为什么{}有时候不行？|只买一件{}可以吗？|你们的{}什么时候开门？|
+        你们支持{}吗？|你们提供{}吗？|怎么联系{}？|怎么修改{}？|哪里可以买到{}？|我想取消{}""",
+}
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -56,10 +70,31 @@ def document_questions(data: Path, generator: random.Random) -> list[str]:
             turn
             for row in rows(data / f"dialogue/{name}.jsonl.gz")
             for turn in row["turns"][0::2]
-            if turn.rstrip().endswith(("?", "？")) and len(turn) > 12
+            if turn.rstrip().endswith(("?", "？")) and len(turn) > (5 if row["lang"] == "zh" else 12)
         ]
         generator.shuffle(asked)
         found += asked[:PER_SOURCE]
+    return found + framed_questions(data, generator)
+
+
+def framed_questions(data: Path, generator: random.Random) -> list[str]:
+    """What customers ask, about all sorts of things: written frames filled with short answers of the QA files.
+
+    Without them "you" and 你们 alone would make small talk of "Do you sell curtains?".
+    """
+    from opencc import OpenCC
+
+    simplified = OpenCC("t2s")
+    found = []
+    for language, name in (("en", "squad_train"), ("zh", "zh_drcd_train")):
+        longest = 24 if language == "en" else 6
+        answers = [answer["text"] for row in rows(data / f"qa/{name}.jsonl.gz") for answer in row["answers"][:1]]
+        things = sorted({answer for answer in answers if len(answer) <= longest and not answer[:1].isdigit()})
+        frames = [frame.strip() for frame in FRAMES[language].split("|")]
+        for _ in range(FRAMED):
+            frame = generator.choice(frames)
+            filled = frame.format(*(generator.choice(things) for _ in range(frame.count("{}"))))
+            found.append(simplified.convert(filled) if language == "zh" else filled)
     return found
 
 

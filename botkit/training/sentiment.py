@@ -1,0 +1,165 @@
+"""Fine-tune the sentiment classifier: three classes, English and Chinese in one model.
+
+    python -m botkit.training.sentiment --data ../shared/data --base models/minilm-zh --out models/sentiment
+
+Film sentences and shop reviews have no neutral examples, so a model told about the three classes by them alone would
+learn that such texts are never neutral. For these two sources the loss only compares negative with positive; neutral is
+learnt from the tweets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from botkit.training.small_talk import rows
+
+LABELS: Final = ("negative", "neutral", "positive")
+LONGEST: Final = 128
+TWO_CLASS: Final = ("en_sst2", "zh_reviews")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text, the index of its label, and whether its source knows a neutral class."""
+
+    text: str
+    label: int
+    has_neutral: bool
+
+
+def read_examples(path: Path, limit: int | None, generator: random.Random) -> list[Example]:
+    """Examples of one file, at most `limit`, in random order."""
+    has_neutral = not path.name.startswith(TWO_CLASS)
+    found = [Example(row["text"], LABELS.index(row["label"]), has_neutral) for row in rows(path)]
+    generator.shuffle(found)
+    return found[:limit]
+
+
+def batches(examples: Sequence[Example], tokenizer: Any, tokens: int, generator: random.Random) -> Iterator[dict[str, Tensor]]:
+    """Padded batches of similar lengths, in random order."""
+    texts = [example.text.lower() if generator.random() < 0.1 else example.text for example in examples]
+    ids = tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]) + generator.random() * 8)
+    groups: list[list[int]] = [[]]
+    for i in order:
+        if (len(groups[-1]) + 1) * len(ids[i]) > tokens and groups[-1]:
+            groups.append([])
+        groups[-1].append(i)
+    generator.shuffle(groups)
+    for group in groups:
+        width = max(len(ids[i]) for i in group)
+        padded, mask = torch.zeros((len(group), width), dtype=torch.long), torch.zeros((len(group), width), dtype=torch.long)
+        for row, i in enumerate(group):
+            padded[row, : len(ids[i])] = torch.tensor(ids[i])
+            mask[row, : len(ids[i])] = 1
+        yield {
+            "input_ids": padded,
+            "attention_mask": mask,
+            "label": torch.tensor([examples[i].label for i in group]),
+            "has_neutral": torch.tensor([examples[i].has_neutral for i in group]),
+        }
+
+
+def loss_of(logits: Tensor, label: Tensor, has_neutral: Tensor) -> Tensor:
+    """Cross-entropy over the classes that each example's source knows; a little smoothed."""
+    hidden = torch.zeros_like(logits)
+    hidden[~has_neutral, LABELS.index("neutral")] = -1e4
+    log_probabilities = nn.functional.log_softmax(logits + hidden, dim=-1)
+    return nn.functional.nll_loss(log_probabilities, label)
+
+
+def main() -> None:
+    """Train and save a folder that `from_pretrained` loads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/")
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--passes", type=float, default=3.0)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
+    parser.add_argument("--chinese", type=int, default=12_000, help="Chinese reviews in a pass")
+    parser.add_argument("--tokens", type=int, default=1_600, help="tokens in a batch")
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(arguments.seed)
+    generator = random.Random(arguments.seed)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.base)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        arguments.base,
+        num_labels=len(LABELS),
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: i for i, label in enumerate(LABELS)},
+        classifier_dropout=arguments.dropout,
+        attn_implementation="sdpa",
+    )
+    decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in n]
+    kept = [p for n, p in model.named_parameters() if p.ndim <= 1 or "embeddings" in n]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.02}, {"params": kept, "weight_decay": 0.0}],
+        lr=arguments.rate,
+        fused=True,
+    )
+    folder = arguments.data / "sentiment"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(arguments.out)
+    started = saved = time.monotonic()
+    step = seen = 0
+    done = progress = 0.0
+    losses: list[float] = []
+    model.train()
+    while progress < 1:
+        examples = [
+            *read_examples(folder / "en_tweets_train.jsonl.gz", None, generator),
+            *read_examples(folder / "en_sst2_train.jsonl.gz", None, generator),
+            *read_examples(folder / "zh_reviews_train.jsonl.gz", arguments.chinese, generator),
+        ]
+        for batch in batches(examples, tokenizer, arguments.tokens, generator):
+            minutes = (time.monotonic() - started) / 60
+            progress = max(done / arguments.passes, minutes / arguments.minutes)
+            if progress >= 1:
+                break
+            rate = arguments.rate * min(1.0, progress / 0.08 + 0.01) * (1 - progress)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            loss = loss_of(logits.float(), batch["label"], batch["has_neutral"])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            step, seen = step + 1, seen + len(batch["label"])
+            done += len(batch["label"]) / len(examples)
+            losses.append(loss.item())
+            if step % 50 == 0:
+                speed = seen / (time.monotonic() - started)
+                print(
+                    f"step {step} passes {done:.2f} loss {np.mean(losses[-50:]):.3f} {speed:.0f} examples/s {minutes:.1f} min",
+                    flush=True,
+                )
+            if time.monotonic() - saved > 300:
+                saved = time.monotonic()
+                model.save_pretrained(arguments.out)
+    model.save_pretrained(arguments.out)
+    notes = {"passes": round(done, 3), "steps": step, "final_loss": float(np.mean(losses[-200:]))}
+    (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(notes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botkit.language import detect
+from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, terms
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("How long does delivery take?", "en"),
+        ("标准配送需要多久？", "zh"),
+        ("botkit 怎么安装？", "zh"),
+        ("What does 你好 mean in English?", "en"),
+        ("iPhone 15 的保修期是多久", "zh"),
+    ],
+)
+def test_the_language_is_that_of_most_words(text: str, language: str) -> None:
+    assert detect(text) == language
+
+
+def test_a_text_without_letters_is_in_the_default_language() -> None:
+    assert detect("42 🙂", default="zh") == "zh"
+
+
+@given(st.text())
+def test_cleaned_text_is_one_line_without_control_characters(text: str) -> None:
+    cleaned = clean(text)
+    assert cleaned == cleaned.strip()
+    assert not any(ord(character) < 32 or character in "\x7f\x1b‮" for character in cleaned)
+    assert clean(cleaned) == cleaned
+
+
+def test_words_are_letters_or_digits_of_any_script() -> None:
+    assert has_words("多久") and has_words("7") and has_words("שלום")
+    assert not has_words("…🙂?!")
+
+
+def test_terms_leave_out_the_words_that_every_question_has() -> None:
+    assert terms("How long does the delivery take?", "en") == terms("taking long deliveries", "en")
+    assert "送货" in terms("请问送货要多久", "zh")
+
+
+def test_coverage_and_dice() -> None:
+    wanted, offered = frozenset("ab"), frozenset("bc")
+    assert coverage(wanted, offered) == 0.5
+    assert coverage(frozenset(), offered) == 0.0
+    assert dice(wanted, offered) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "sentence"),
+    [
+        ("One. Delivery takes 3.5 days. It is fast.", "3.5", "Delivery takes 3.5 days."),
+        ("Ask Dr. Smith. He knows.", "He", "He knows."),
+        ("运费为4.90元。免费退货。", "4.90", "运费为4.90元。"),
+        ("他说：“可以退。”我们同意。", "可以", "他说：“可以退。”"),
+        ("- first thing\n- second thing\n- third", "second", "- second thing"),
+        ("A heading\n\nThe body has it", "body", "The body has it"),
+        ("no punctuation at all", "all", "no punctuation at all"),
+    ],
+)
+def test_a_span_is_shown_inside_its_sentence(text: str, span: str, sentence: str) -> None:
+    start = text.index(span)
+    assert text[slice(*enclosing_sentence(text, start, start + len(span)))] == sentence
+
+
+@given(st.text(alphabet="ab .!?。\n-1", max_size=80), st.data())
+def test_a_sentence_always_holds_its_span(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    left, right = enclosing_sentence(text, start, end)
+    assert 0 <= left <= start <= end <= right <= len(text)
