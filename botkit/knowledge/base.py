@@ -312,7 +312,7 @@ class Knowledge:
             indexes.catch_up(self._encoder, name=name or None, patient=patient)
 
     @contextmanager
-    def _writing(self, wait_s: float = _WAIT_S) -> Iterator[None]:
+    def _writing(self, wait_s: float | None = None) -> Iterator[None]:
         """Be the only writer; may be nested in a thread. The system frees the lock when the process dies."""
         from filelock import FileLock, Timeout
 
@@ -322,7 +322,7 @@ class Knowledge:
                 self._file_lock = FileLock(self.paths.home / "library.lock")
             lock = self._file_lock
         try:
-            lock.acquire(timeout=wait_s)
+            lock.acquire(timeout=_WAIT_S if wait_s is None else wait_s)
         except Timeout as error:
             raise LibraryBusyError(
                 "Another botkit process is writing to the knowledge library. "

@@ -269,10 +269,11 @@ def _free_name(top: Path, roots: Sequence[Root]) -> str:
         name = "/".join(parts[-count:])
         if not any(f"{name}/".startswith(f"{root.name}/") or f"{root.name}/".startswith(f"{name}/") for root in roots):
             return name
+    taken = {root.name.split("/")[0] for root in roots}
     number = 2
-    while any(root.name.startswith(f"{name}-{number}") for root in roots):
+    while f"{parts[-1]}-{number}" in taken:
         number += 1
-    return f"{name}-{number}"
+    return f"{parts[-1]}-{number}"
 
 
 def _walk(top: Path, loops: list[Path]) -> Iterator[_File]:
