@@ -98,7 +98,9 @@ def _find(names: Iterable[str], wanted: Sequence[str]) -> str | None:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else str(value).replace("\r\n", "\n").strip()
+    """The words of a cell; a lone surrogate, which JSON can spell, becomes a question mark."""
+    text = "" if value is None else str(value)
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").strip()
 
 
 def _csv_rows(text: str, suffix: str) -> list[tuple[int, Mapping[str, Any]]]:

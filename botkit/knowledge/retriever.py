@@ -39,6 +39,7 @@ class HybridRetriever:
         """Up to `k` hits, best first. Filters apply inside both searches, so `k` hits are found where there are so many."""
         if k < 1 or not query.strip():
             return []
+        query = query.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no text
         count = max(k, self.config.candidates)
         only = self.indexes.library.chunk_ids(where) if where is not None and where != SearchFilter() else None
         lexical = self.indexes.lexical.search(query, count, where=where)

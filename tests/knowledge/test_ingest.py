@@ -95,7 +95,10 @@ def test_tags_are_remembered_for_a_folder_and_for_a_part_of_it(knowledge: Knowle
     (folder / "sub" / "b.md").write_text("B.", encoding="utf-8")
     knowledge.ingest([folder], tags=["all"])
     knowledge.ingest([folder / "sub"], tags=["part"])
-    assert {info.id: info.tags for info in knowledge.documents()} == {"docs/a.md": ("all", "own"), "docs/sub/b.md": ("part",)}
+    assert {info.id: info.tags for info in knowledge.documents()} == {
+        "docs/a.md": ("all", "own"),
+        "docs/sub/b.md": ("part",),
+    }
     assert not knowledge.ingest([folder]).changed
 
 
@@ -122,7 +125,10 @@ def test_files_that_are_no_documents_are_named_and_the_rest_goes_on(knowledge: K
         "prices.csv": "not_faq",
         "loop": "symlink_loop",
     }
-    assert {Path(one.path).name: one.reason for one in report.failed} == {"broken.docx": "broken", "nowhere.md": "permission"}
+    assert {Path(one.path).name: one.reason for one in report.failed} == {
+        "broken.docx": "broken",
+        "nowhere.md": "permission",
+    }
 
 
 def test_a_file_over_the_limit_is_skipped(open_home: Open, folder: Path) -> None:
@@ -131,7 +137,9 @@ def test_a_file_over_the_limit_is_skipped(open_home: Open, folder: Path) -> None
     assert left_out.reason == "too_large" and "max_file_mb" in left_out.message
 
 
-def test_a_document_that_cannot_be_read_this_time_stays_but_an_emptied_one_goes(knowledge: Knowledge, folder: Path) -> None:
+def test_a_document_that_cannot_be_read_this_time_stays_but_an_emptied_one_goes(
+    knowledge: Knowledge, folder: Path
+) -> None:
     (folder / "a.csv").write_text("question,answer\nHow much?,Ten euros.\n", encoding="utf-8")
     (folder / "b.md").write_text("Text.", encoding="utf-8")
     knowledge.ingest([folder])

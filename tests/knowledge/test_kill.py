@@ -44,7 +44,9 @@ def test_a_killed_ingest_leaves_whole_documents_and_stores_that_agree(
     killed = 0
     for version in range(1, _KILLS + 1):
         new = _write(folder, version)
-        process = subprocess.Popen([*_SCRIPT, str(home), str(folder)], stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY)
+        process = subprocess.Popen(
+            [*_SCRIPT, str(home), str(folder)], stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY
+        )
         assert process.stdout is not None and process.stdout.readline() == "started\n"
         try:
             process.wait(moments.uniform(0, 0.25))
@@ -59,7 +61,11 @@ def test_a_killed_ingest_leaves_whole_documents_and_stores_that_agree(
         present = {info.id: knowledge.document(info.id).text for info in knowledge.documents()}
         for id in old | new:
             assert present.get(id) in (old.get(id), new.get(id)), f"{id} is neither old nor new"
-            assert "".join(chunk.text for chunk in knowledge.chunks(id)).count(" of document ") == 12 if id in present else True
+            assert (
+                "".join(chunk.text for chunk in knowledge.chunks(id)).count(" of document ") == 12
+                if id in present
+                else True
+            )
         assert all(hit.chunk.text == present[hit.chunk.document][hit.chunk.start : hit.chunk.end] for hit in hits)
         old = present
         knowledge.close()
