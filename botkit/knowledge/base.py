@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botkit.config import KnowledgeConfig, Paths, RetrievalConfig
+from botkit.config import KnowledgeConfig, Paths, RetrievalConfig, Settings
 from botkit.errors import LibraryBusyError, LibraryError
 from botkit.knowledge.library import DocumentInfo, Library
 from botkit.knowledge.types import Chunk, Document, Hit, SearchFilter
@@ -338,6 +338,24 @@ class Knowledge:
 
     def _removed_builtins(self) -> set[str]:
         return set(json.loads(self.library.note("builtin_removed") or "[]"))
+
+
+def open_knowledge(settings: Settings) -> Knowledge:
+    """The knowledge of a configuration, with its models loaded when first needed."""
+    from functools import cache
+
+    from botkit.models.registry import load_encoder, load_reader
+
+    models, paths = settings.config.models, settings.paths
+    encoder = cache(lambda: load_encoder(models, paths))
+    reader = cache(lambda: load_reader(models, paths))
+    return Knowledge(
+        paths,
+        encoder=encoder,
+        count_tokens=lambda texts: reader().count_tokens(texts),
+        config=settings.config.knowledge,
+        retrieval=settings.config.retrieval,
+    )
 
 
 def _counts(values: Sequence[str]) -> dict[str, int]:
