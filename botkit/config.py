@@ -1,17 +1,22 @@
 """The configuration: one YAML file, validated before anything starts.
 
 The models below are the schema; `config.example.yaml` documents every setting and a test compares
-the two.
+the two. `load_settings` reads the file; every mistake in it is named with file, line and key.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from botkit.messages import Language
+from botkit.errors import ConfigError
 
 Persona = Literal["professional", "friendly", "witty", "caring", "enthusiastic"]
 
@@ -189,5 +194,216 @@ class Settings(BaseModel):
     paths: Paths
 
 
-# load_settings(config: Path | None = None, home: Path | None = None) -> Settings  — see below
-__all__ = ["Config", "Language", "Paths", "Section", "Settings"]
+
+ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_SECRET_NAME: Final = re.compile(r"(?i)(token|secret|password|api_?key)$")
+_PATH_KEYS: Final = (("home",), ("plugins_dir",), ("knowledge", "paths"), ("logging", "file"))
+_LARGEST_FILE: Final = 1_000_000
+
+
+class ConfigFile:
+    """A YAML file and the line of each of its keys; collects problems so that all are told at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[tuple[str | int, ...], int] = {}
+        self.problems: list[tuple[int, str]] = []
+        self.values: dict[str, Any] = {}
+        root = self._compose()
+        if root is not None:
+            if not isinstance(root, yaml.MappingNode):
+                self._fail(root.start_mark.line + 1, "expected `key: value` lines at the top level")
+            else:
+                self.values = self._plain(root, ())
+        self.raise_problems()
+
+    def _compose(self) -> yaml.Node | None:
+        try:
+            if self.path.stat().st_size > _LARGEST_FILE:
+                raise ConfigError(f"{self.path}: larger than 1 MB; this is no configuration file.")
+            text = self.path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{self.path}: there is no such file. Copy config.example.yaml there, or leave --config out."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.path}: not a text file in UTF-8 (byte {error.start}).") from error
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}.") from error
+        try:
+            return yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            why = getattr(error, "problem", None) or str(error)
+            hint = " Indent with spaces, not tabs." if "\\t" in str(why) or "\t" in text else ""
+            raise ConfigError(f"{self.path}{line}: not valid YAML: {why}.{hint}") from error
+
+    def _plain(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
+        """The value of a node, with `${NAME}` filled in, noting lines and double keys on the way."""
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            values: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key, line = str(key_node.value), key_node.start_mark.line + 1
+                if key in values:
+                    self._fail(line, f"{dotted((*path, key))}: this key stands twice")
+                self.lines[(*path, key)] = line
+                values[key] = self._plain(value_node, (*path, key))
+            return values
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node.value, str) and "${" in node.value:
+            return self._filled(node.value, node.start_mark.line + 1, path)
+        return _constructor().construct_object(node)
+
+    def _filled(self, text: str, line: int, path: tuple[str | int, ...]) -> str:
+        def value(match: re.Match[str]) -> str:
+            name, default = match[1], match[2]
+            if name in os.environ:
+                return os.environ[name]
+            if default is not None:
+                return default
+            self._fail(line, f"{dotted(path)}: the environment variable {name} is not set")
+            return ""
+
+        return _VARIABLE.sub(value, text)
+
+    def _fail(self, line: int, problem: str) -> None:
+        self.problems.append((line, problem))
+
+    def line_of(self, path: Iterable[str | int]) -> int:
+        """Line of a key, or of the nearest section above it."""
+        steps = tuple(path)
+        while steps and steps not in self.lines:
+            steps = steps[:-1]
+        return self.lines.get(steps, 1)
+
+    def validate(self, model: type[ConfigModel], values: Mapping[str, Any], above: tuple[str, ...] = ()) -> ConfigModel:
+        """An instance of `model`; raises `ConfigError` that tells every problem with its line."""
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                self._fail(self.line_of((*above, *problem["loc"])), explain(model, dict(problem), above))
+            self.raise_problems()
+            raise AssertionError("unreachable") from error
+
+    def raise_problems(self) -> None:
+        """Raise what was collected, if anything was."""
+        if self.problems:
+            told = [f"{self.path}:{line}: {problem}" for line, problem in sorted(self.problems)]
+            raise ConfigError("\n".join(told))
+
+
+def explain(model: type[BaseModel], problem: Mapping[str, Any], above: tuple[str, ...] = ()) -> str:
+    """One problem that pydantic found, as a sentence with the key, what was expected and the nearest valid key."""
+    place = tuple(problem["loc"])
+    key = dotted((*above, *place))
+    if problem["type"] == "extra_forbidden":
+        valid = _keys_at(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), valid, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"valid keys here: {', '.join(sorted(valid))}"
+        return f"{key}: unknown key; {hint}"
+    expected = str(problem["msg"])
+    expected = expected[0].lower() + expected[1:]
+    secret = any(_SECRET_NAME.search(str(step)) for step in place)
+    found = "" if secret or problem["type"] == "missing" else f", found {problem['input']!r}"
+    near = difflib.get_close_matches(str(problem["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
+    hint = f"; did you mean `{near[0]}`?" if near and problem["type"] == "literal_error" else ""
+    return f"{key}: {expected}{found}{hint}"
+
+
+def _keys_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for step in path:
+        field = model.model_fields.get(str(step))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """`("a", "b", 0)` as `a.b[0]`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+    return text
+
+
+def _constructor() -> yaml.SafeLoader:
+    return yaml.SafeLoader("")
+
+
+def default_home() -> Path:
+    """BOTKIT_HOME, or the folder `botkit` in the user's data directory."""
+    if chosen := os.environ.get("BOTKIT_HOME"):
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("botkit", appauthor=False)
+
+
+def find_config(config: Path | None, home: Path) -> Path | None:
+    """The file to read: the one named, BOTKIT_CONFIG, ./config.yaml, HOME/config.yaml, or None for the defaults."""
+    if config is not None:
+        return config
+    if named := os.environ.get("BOTKIT_CONFIG"):
+        return Path(named)
+    return next((path for path in (Path("config.yaml"), home / "config.yaml") if path.is_file()), None)
+
+
+def load_settings(config: Path | None = None, home: Path | None = None) -> Settings:
+    """Read and validate the configuration; `home` wins over BOTKIT_HOME, and that over the file's `home`.
+
+    Relative paths in the file are relative to its folder. Raises `ConfigError` naming file, line and key.
+    """
+    fallback = home or default_home()
+    source = find_config(config, fallback)
+    if source is None:
+        return Settings(config=Config(), source=None, paths=Paths(home=fallback.expanduser().absolute()))
+    file = ConfigFile(source)
+    loaded = file.validate(Config, _with_absolute_paths(file.values, source.absolute().parent))
+    explicit = home is not None or "BOTKIT_HOME" in os.environ
+    chosen = fallback if explicit or loaded.home is None else loaded.home
+    return Settings(config=loaded, source=source, paths=Paths(home=chosen.expanduser().absolute()))
+
+
+def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    def absolute(value: Any) -> Any:
+        if isinstance(value, list):
+            return [absolute(item) for item in value]
+        return str(folder / Path(value).expanduser()) if isinstance(value, str) and value else value
+
+    result = dict(values)
+    for path in _PATH_KEYS:
+        inner = result
+        for step in path[:-1]:
+            if not isinstance(inner.get(step), dict):
+                break
+            inner[step] = dict(inner[step])
+            inner = inner[step]
+        else:
+            if path[-1] in inner:
+                inner[path[-1]] = absolute(inner[path[-1]])
+    return result
+
+
+def masked(values: Any, name: str = "") -> Any:
+    """The same values, fit to be shown: secrets as asterisks, paths as text."""
+    if isinstance(values, BaseModel):
+        return {key: masked(getattr(values, key), key) for key in type(values).model_fields}
+    if isinstance(values, Mapping):
+        return {key: masked(value, str(key)) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [masked(value) for value in values]
+    if isinstance(values, SecretStr) or (_SECRET_NAME.search(name) and isinstance(values, str)):
+        filled = values.get_secret_value() if isinstance(values, SecretStr) else values
+        return "********" if filled else ""
+    return str(values) if isinstance(values, Path) else values
+
+
+__all__ = ["Config", "ConfigFile", "Paths", "Section", "Settings", "load_settings", "masked"]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, console, print_json
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, chosen, print_json
 from botkit.messages import Language, Message, Reply, Source, new_id
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -46,7 +47,8 @@ def ask(
     )
 
     async def once() -> Reply:
-        engine = load(config, home=home)
+        file, folder = chosen(config, home)
+        engine = load(file, home=folder)
         try:
             await engine.warm_up()
             return await engine.answer(message)
@@ -58,10 +60,10 @@ def ask(
         print_json(reply.as_json(explain=explain))
         return
     for part in rendered(reply):
-        console.print(part)
+        common.console.print(part)
     if explain and reply.trace:
         for part in explained(reply):
-            console.print(part)
+            common.console.print(part)
 
 
 def rendered(reply: Reply) -> list[RenderableType]:
