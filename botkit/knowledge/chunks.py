@@ -9,9 +9,10 @@ passage is a slice of the document's text. Headings are not part of passages: th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TypeAlias
 
 from botkit.knowledge.sentences import sentences, trim
@@ -21,6 +22,7 @@ from botkit.language import detect
 CountTokens: TypeAlias = Callable[[Sequence[str]], list[int]]
 """Length of each text in tokens, without special tokens."""
 
+_WITHOUT_MARKUP = ("text/plain", "application/pdf")
 HEADING_SEPARATOR = " › "
 _CHARACTERS_PER_TOKEN = 16
 """No natural text has so many characters to a token; a longer run (which a tokenizer may count as one
@@ -74,7 +76,7 @@ def sections(text: str, media_type: str = "text/markdown") -> list[Section]:
     A heading with neither text nor headings below it is kept as a block of its own section, so that its words can
     still be found.
     """
-    if media_type == "text/plain":
+    if media_type in _WITHOUT_MARKUP:
         return [Section((), tuple(_paragraphs(text, 0, len(text))))]
     return _markdown_sections(text)
 
@@ -124,12 +126,15 @@ def chunk_document(document: Document, count_tokens: CountTokens, *, limit: int,
     return chunks
 
 
-def _sections_by_page(document: Document) -> Iterable[tuple[Section, int | None]]:
-    if not document.pages:
-        for section in sections(document.text, document.media_type):
+def _sections_by_page(document: Document) -> Iterator[tuple[Section, int | None]]:
+    for section in sections(document.text, document.media_type):
+        if not document.pages:
             yield section, None
-    for page in document.pages:
-        yield Section((), tuple(_paragraphs(document.text, page.start, page.end))), page.number
+            continue
+        starts = [page.start for page in document.pages]
+        by_page = groupby(section.blocks, key=lambda block: max(0, bisect_right(starts, block.start) - 1))
+        for index, blocks in by_page:
+            yield Section(section.path, tuple(blocks)), document.pages[index].number
 
 
 def _paragraphs(text: str, start: int, end: int) -> list[Block]:

@@ -38,6 +38,8 @@ HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 _LANGUAGE_SAMPLE = 20_000
 """Characters from which a document's language is told."""
 _DETECTION_SAMPLE = 100_000
+_LEGACY_ENCODINGS = ["big5", "gb18030", "cp1252", "cp1251", "shift_jis", "euc_jp", "euc_kr"]
+"""What charset-normalizer chooses from: with all it knows, Western text often comes out as its Central European twin."""
 _HAN_OR_MARK = re.compile(r"[　-〿㐀-䶿一-鿿＀-￯—‘’“”…·]")
 
 
@@ -244,7 +246,7 @@ def _decode_legacy(data: bytes) -> str:
         return text
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:_DETECTION_SAMPLE]).best()
+    best = from_bytes(data[:_DETECTION_SAMPLE], cp_isolation=_LEGACY_ENCODINGS).best()
     if best is None:
         raise UnreadableDocument("encoding", "the text encoding is unknown; save the file as UTF-8")
     return _strict(data, best.encoding)
