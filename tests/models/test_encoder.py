@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from botkit.models import Encoder
+from botkit.models.encoder import OnnxEncoder, SentenceTransformerEncoder
+from botkit.models.registry import BUILTIN
+
+from .tiny import TinyModel, bert_tokenizer, make_encoder
+
+
+def test_vectors_are_what_the_graph_says_in_the_order_of_the_texts(tiny_encoder: TinyModel) -> None:
+    encoder = OnnxEncoder(tiny_encoder.folder)
+    texts = ["the river is long", "good", "who founded it 1851", "", "北京大学"]
+    vectors = encoder.encode(texts)
+    assert isinstance(encoder, Encoder)
+    assert vectors.shape == (5, 8)
+    assert vectors.dtype == np.float32
+    for text, vector in zip(texts, vectors, strict=True):
+        mean = tiny_encoder.table[bert_tokenizer().encode(text).ids].mean(axis=0)
+        assert np.allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_more_texts_than_a_batch_keep_their_order(tiny_encoder: TinyModel) -> None:
+    encoder = OnnxEncoder(tiny_encoder.folder)
+    texts = [f"{number} {'the river ' * (number % 5)}" for number in range(600)]
+    together = encoder.encode(texts)
+    alone = np.concatenate([encoder.encode([text]) for text in texts[::97]])
+    assert np.allclose(together[::97], alone, atol=1e-6)
+
+
+def test_a_long_text_counts_with_its_first_tokens(tmp_path: Path) -> None:
+    encoder = OnnxEncoder(make_encoder(tmp_path / "encoder", max_length=6).folder)
+    assert np.allclose(encoder.encode(["the river is long good bad"]), encoder.encode(["the river is long " + "x" * 9999]))
+
+
+def test_no_texts_give_no_vectors(tiny_encoder: TinyModel) -> None:
+    assert OnnxEncoder(tiny_encoder.folder).encode([]).shape == (0, 8)
+
+
+def test_the_name_changes_with_the_weights(tmp_path: Path) -> None:
+    first, second, again = (make_encoder(tmp_path / str(i), seed=seed) for i, seed in enumerate((1, 2, 1)))
+    assert OnnxEncoder(first.folder).name == OnnxEncoder(again.folder).name
+    assert OnnxEncoder(first.folder).name != OnnxEncoder(second.folder).name
+
+
+def test_the_built_in_encoder_puts_like_meanings_together() -> None:
+    encoder = OnnxEncoder(BUILTIN / "encoder")
+    vectors = encoder.encode(["How do I send a parcel back?", "Returning an item", "The moon orbits the earth."])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
+
+
+def test_a_sentence_transformers_folder_gives_normalised_vectors(tmp_path: Path, bert_folder: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    encoder = SentenceTransformerEncoder(bert_folder)
+    vectors = encoder.encode(["the river", "who founded it"])
+    assert vectors.shape == (2, encoder.dimension)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
