@@ -195,6 +195,6 @@ def import_torch(purpose: str) -> Any:
     return torch
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's text, not too long."""
     return str(error).strip().partition("\n")[0][:300] or type(error).__name__

@@ -1,0 +1,318 @@
+"""Continuing a conversation, token by token.
+
+The loop is the same for the shipped generator and for hub models: a `Decoder` gives the logits of the next token and
+keeps the keys and values of what was read, `choose` picks the token, `Speech` turns tokens into text as they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botkit.errors import GeneratorError, ModelError
+from botkit.messages import Language, Turn
+from botkit.models import Sampling
+from botkit.models.endpoint import instruction
+from botkit.models.manifest import GRAPH, read_manifest
+from botkit.models.pretrained import identity, import_transformers
+from botkit.models.runtime import OnnxForward, first_line, import_torch, load_tokenizer
+from botkit.models.sampling import choose, softmax
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+EXCHANGES: Final = 3
+"""Exchanges the shipped generator was trained to look back on, the present one included."""
+_LONGEST_MESSAGE: Final = 96
+"""Tokens of one side's words that the shipped generator reads."""
+_UNFINISHED: Final = "\ufffd"
+
+
+class Decoder(Protocol):
+    """One reading of a text by a causal language model."""
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Read further tokens; return the logits of the one that follows, of shape (vocabulary,)."""
+        ...
+
+
+class Speech:
+    """Text from tokens as they come: whole characters only, nothing from a stop string on."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stop = [text for text in stop if text]
+        self._ids: list[int] = []
+        self._told = 0
+        self.stopped = False
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The tokens so far."""
+        return self._ids
+
+    def add(self, token: int) -> str:
+        """What can be told now that `token` was chosen; may be empty."""
+        self._ids.append(token)
+        return self._tell(last=False)
+
+    def end(self) -> str:
+        """What was held back."""
+        return self._tell(last=True)
+
+    def _tell(self, *, last: bool) -> str:
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        if not self._told:
+            text = text.lstrip()
+        for stop in self._stop:
+            if (at := text.find(stop)) >= 0:
+                text, self.stopped, last = text[:at], True, True
+        until = len(text) if last else self._certain(text)
+        piece = text[self._told : until]
+        self._told = max(self._told, until)
+        return piece
+
+    def _certain(self, text: str) -> int:
+        """How much of the text no later token can change or forbid."""
+        until = len(text.rstrip(_UNFINISHED))
+        for stop in self._stop:
+            for size in range(min(len(stop) - 1, until), 0, -1):
+                if text[:until].endswith(stop[:size]):
+                    until -= size
+                    break
+        return until
+
+
+def speak(
+    decoder: Decoder,
+    prompt: Sequence[int],
+    tokenizer: Tokenizer,
+    sampling: Sampling,
+    *,
+    ends: frozenset[int],
+    never: Sequence[int] = (),
+) -> Iterator[str]:
+    """Sample a reply and yield it piece by piece, up to a token of `ends`; those of `never` are not chosen."""
+    random = np.random.default_rng(sampling.seed)
+    speech = Speech(tokenizer, sampling.stop)
+    logits = decoder.read(prompt)
+    forbidden = np.asarray(never, dtype=np.int64)
+    for _ in range(sampling.max_new_tokens):
+        logits = logits.copy()
+        logits[forbidden] = -np.inf
+        token = choose(logits, speech.ids, sampling, random)
+        if token in ends:
+            break
+        if piece := speech.add(token):
+            yield piece
+        if speech.stopped:
+            return
+        logits = decoder.read([token])
+    if piece := speech.end():
+        yield piece
+
+
+def log_likelihood(decoder: Decoder, prompt: Sequence[int], reply: Sequence[int]) -> float:
+    """The natural logarithm of the probability of `reply` after `prompt`."""
+    total = 0.0
+    logits = decoder.read(prompt)
+    for number, token in enumerate(reply):
+        total += float(np.log(max(softmax(logits.astype(np.float64))[token], 1e-30)))
+        if number + 1 < len(reply):
+            logits = decoder.read([token])
+    return total
+
+
+class OnnxDecoder:
+    """A decoder graph in botkit's form, one conversation at a time."""
+
+    def __init__(self, forward: OnnxForward, layers: int, heads: int, head_width: int) -> None:
+        empty = np.zeros((1, heads, 0, head_width), dtype=np.float32)
+        self._forward = forward
+        self._past: dict[str, NDArray[np.float32]] = {
+            f"past_key_values.{layer}.{part}": empty for layer in range(layers) for part in ("key", "value")
+        }
+        self._length = 0
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Read further tokens; return the logits of the one that follows."""
+        positions = np.arange(self._length, self._length + len(ids), dtype=np.int64)
+        feeds: dict[str, NDArray[Any]] = {
+            "input_ids": np.asarray([ids], dtype=np.int64),
+            "position_ids": positions[None],
+            **self._past,
+        }
+        outputs = dict(zip(self._forward.outputs, self._forward(feeds), strict=True))
+        for name in self._past:
+            self._past[name] = outputs[name.replace("past_key_values", "present")]
+        self._length += len(ids)
+        return np.asarray(outputs["logits"][0], dtype=np.float32)
+
+
+class OnnxGenerator:
+    """A small dialogue model in botkit's form: `<|persona|>`, then for each exchange user, words, bot, words, end."""
+
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
+        """Open the model of `folder`; raises `ModelError`."""
+        manifest = read_manifest(folder, "generator")
+        if manifest.tokens is None or not manifest.context_length:
+            raise ModelError(f"{folder}: botkit.json lacks the generator's tokens. Export the model again.")
+        self.name = manifest.identity
+        self._shape = (manifest.layers, manifest.heads, manifest.head_width)
+        self._context_length = manifest.context_length
+        self._tokenizer = load_tokenizer(folder)
+        self._forward = OnnxForward(folder / GRAPH, threads=threads)
+        self._user, self._bot, self._end = (
+            self._id(token) for token in (manifest.tokens.user, manifest.tokens.bot, manifest.tokens.end)
+        )
+        self._personas = {name: self._id(token) for name, token in manifest.tokens.personas.items()}
+        special = self._tokenizer.get_added_tokens_decoder()
+        self._never = [number for number in special if number != self._end]
+
+    def stream(
+        self,
+        turns: Sequence[Turn],
+        *,
+        sampling: Sampling | None = None,
+        language: Language = "en",
+        persona: str = "friendly",
+    ) -> Iterator[str]:
+        """Yield the reply piece by piece; the language is that of the person's words.
+
+        The reply ends where the model's context is full, if not before. Raises `GeneratorError`.
+        """
+        sampling = sampling or Sampling()
+        prompt = self._prompt(turns, persona)
+        room = self._context_length - len(prompt)
+        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
+        decoder = OnnxDecoder(self._forward, *self._shape)
+        ends = frozenset((self._end,))
+        try:
+            yield from speak(decoder, prompt, self._tokenizer, sampling, ends=ends, never=self._never)
+        except ModelError as error:
+            raise GeneratorError(str(error)) from error
+
+    def log_likelihood(
+        self, turns: Sequence[Turn], *, language: Language = "en", persona: str = "friendly"
+    ) -> tuple[float, int]:
+        """Natural log-probability of the last turn (the bot's) after those before it, and its number of tokens."""
+        prompt = self._prompt(turns[:-1], persona)
+        reply = [*self._words(turns[-1].text), self._end][: self._context_length - len(prompt)]
+        return log_likelihood(OnnxDecoder(self._forward, *self._shape), prompt, reply), len(reply)
+
+    def _prompt(self, turns: Sequence[Turn], persona: str) -> list[int]:
+        """The latest exchanges that fit in half of the context; the present words are always in."""
+        if persona not in self._personas:
+            raise GeneratorError(f"The generator has no persona {persona!r}; it has {', '.join(self._personas)}.")
+        asked = [number for number, turn in enumerate(turns) if turn.role == "user"][-EXCHANGES:]
+        parts: list[int] = []
+        for first, following in zip(reversed(asked), [len(turns), *reversed(asked)], strict=False):
+            part = [self._user, *self._words(turns[first].text), self._bot]
+            for turn in turns[first + 1 : following]:
+                part += [*self._words(turn.text), self._end] if turn.role == "bot" else []
+            if parts and len(parts) + len(part) > self._context_length // 2:
+                break
+            parts = part + parts
+        return [self._personas[persona], *(parts or [self._user, self._bot])]
+
+    def _words(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # nobody may write the model's own marks into a message
+        return [number for number in ids if number not in self._never and number != self._end][:_LONGEST_MESSAGE]
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise ModelError(f"The generator's tokenizer lacks {token}. Export the model again.")
+        return int(number)
+
+
+class TorchDecoder:
+    """A transformers causal language model, one conversation at a time."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._past: Any = None
+
+    def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Read further tokens; return the logits of the one that follows."""
+        torch = import_torch("Running a hub model")
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=torch.tensor([list(ids)], device=self._model.device),
+                past_key_values=self._past,
+                use_cache=True,
+            )
+        self._past = output.past_key_values
+        return np.asarray(output.logits[0, -1].float().cpu().numpy(), dtype=np.float32)
+
+
+class TransformersGenerator:
+    """Any causal language model of transformers, run by torch: by its chat template, else by plain lines."""
+
+    def __init__(self, folder: Path, *, system_prompt: str = "", threads: int = 0) -> None:
+        """Load `folder`; raises `MissingExtraError` or `ModelError`."""
+        transformers = import_transformers(threads)
+        try:
+            self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+            self._chat = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{folder}: transformers cannot load it as a generator ({first_line(error)}).") from error
+        if not hasattr(self._chat, "backend_tokenizer"):
+            raise ModelError(f"{folder}: the model has no fast tokenizer (tokenizer.json). Choose another model.")
+        self.name = identity(folder)
+        self._tokenizer: Tokenizer = self._chat.backend_tokenizer
+        self._system_prompt = system_prompt
+        declared = self._model.generation_config.eos_token_id
+        ends = declared if isinstance(declared, list) else [declared, self._chat.eos_token_id]
+        self._ends = frozenset(int(number) for number in ends if number is not None)
+        self._positions = int(getattr(self._model.config, "max_position_embeddings", None) or 2048)
+
+    def stream(
+        self,
+        turns: Sequence[Turn],
+        *,
+        sampling: Sampling | None = None,
+        language: Language = "en",
+        persona: str = "friendly",
+    ) -> Iterator[str]:
+        """Yield the reply piece by piece. Raises `GeneratorError`."""
+        sampling = sampling or Sampling()
+        prompt = self._prompt(turns, language, persona)
+        room = max(1, min(sampling.max_new_tokens, self._positions // 2))
+        prompt = prompt[-(self._positions - room) :]
+        sampling = replace(sampling, max_new_tokens=room)
+        if not self._chat.chat_template:
+            sampling = replace(sampling, stop=(*sampling.stop, "\nUser:", "\nBot:"))
+        try:
+            yield from speak(TorchDecoder(self._model), prompt, self._tokenizer, sampling, ends=self._ends)
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise GeneratorError(f"{self.name}: the model failed ({first_line(error)}).") from error
+
+    def log_likelihood(
+        self, turns: Sequence[Turn], *, language: Language = "en", persona: str = "friendly"
+    ) -> tuple[float, int]:
+        """Natural log-probability of the last turn (the bot's) after those before it, and its number of tokens."""
+        prompt = self._prompt(turns[:-1], language, persona)
+        lead = "" if self._chat.chat_template else " "
+        reply = list(self._chat.encode(lead + turns[-1].text, add_special_tokens=False))[: self._positions // 2]
+        prompt = prompt[-(self._positions - len(reply)) :]
+        return log_likelihood(TorchDecoder(self._model), prompt, reply), len(reply)
+
+    def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
+        system = self._system_prompt or instruction(language, persona)
+        if self._chat.chat_template:
+            roles = {"user": "user", "bot": "assistant"}
+            said = [{"role": roles[turn.role], "content": turn.text} for turn in turns]
+            text = self._chat.apply_chat_template(
+                [{"role": "system", "content": system}, *said], add_generation_prompt=True, tokenize=False
+            )
+            return list(self._chat.encode(text, add_special_tokens=False))
+        names = {"user": "User", "bot": "Bot"}
+        lines = [f"{names[turn.role]}: {turn.text}" for turn in turns]
+        return list(self._chat.encode("\n".join([system, "", *lines, "Bot:"])))
