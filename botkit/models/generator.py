@@ -66,9 +66,7 @@ class Speech:
         return self._tell(last=True)
 
     def _tell(self, *, last: bool) -> str:
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        if not self._told:
-            text = text.lstrip()
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True).lstrip()
         for stop in self._stop:
             if (at := text.find(stop)) >= 0:
                 text, self.stopped, last = text[:at], True, True

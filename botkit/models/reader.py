@@ -132,8 +132,10 @@ class Window:
     def of(cls, passage: int, encoding: Encoding, inside: NDArray[np.bool_]) -> Window:
         """Describe one encoded pair; `inside` is `inside_words` of its passage."""
         offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        starts, ends = offsets[:, 0], offsets[:, 1]
-        readable = np.array([part == 1 for part in encoding.sequence_ids]) & (ends > starts)
+        of_passage = np.array([part == 1 for part in encoding.sequence_ids])
+        # the question's tokens have offsets of their own, which mean nothing here
+        starts, ends = np.where(of_passage, offsets.T, 0)
+        readable = of_passage & (ends > starts)
         return cls(passage, encoding, starts, ends, readable & ~inside[starts], readable & ~inside[ends])
 
 

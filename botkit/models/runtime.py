@@ -72,7 +72,8 @@ class OnnxForward:
                 f"{graph}: ONNX Runtime cannot load it ({first_line(error)}). "
                 "It is damaged, or too new for the installed onnxruntime: reinstall botkit, or export the model again."
             ) from error
-        self._failures = (failures.Fail, failures.InvalidArgument, failures.RuntimeException)
+        # a missing input is a ValueError of the Python layer
+        self._failures = (failures.Fail, failures.InvalidArgument, failures.RuntimeException, ValueError)
         self._graph = graph
         self.outputs = tuple(output.name for output in self._session.get_outputs())
         self._inputs = frozenset(given.name for given in self._session.get_inputs())

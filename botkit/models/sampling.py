@@ -26,7 +26,8 @@ def choose(
         )
     if sampling.temperature == 0:
         return int(scores.argmax())
-    probabilities = softmax(scores / sampling.temperature)
+    with np.errstate(over="ignore"):  # next to temperature 0 all but the likeliest go to minus infinity, rightly
+        probabilities = softmax((scores - scores.max()) / sampling.temperature)
     if 0 < sampling.top_k < len(probabilities):
         least = np.partition(probabilities, -sampling.top_k)[-sampling.top_k]
         probabilities = np.where(probabilities >= least, probabilities, 0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from botkit.models import Encoder
 from botkit.models.encoder import OnnxEncoder, SentenceTransformerEncoder
-from botkit.models.registry import BUILTIN
+from botkit.models.registry import BUILTIN_FOLDER
 
 from .tiny import TinyModel, bert_tokenizer, make_encoder
 
@@ -48,15 +48,15 @@ def test_the_name_changes_with_the_weights(tmp_path: Path) -> None:
 
 
 def test_the_built_in_encoder_puts_like_meanings_together() -> None:
-    encoder = OnnxEncoder(BUILTIN / "encoder")
+    encoder = OnnxEncoder(BUILTIN_FOLDER / "encoder")
     vectors = encoder.encode(["How do I send a parcel back?", "Returning an item", "The moon orbits the earth."])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
 
 
-def test_a_sentence_transformers_folder_gives_normalised_vectors(tmp_path: Path, bert_folder: Path) -> None:
+def test_a_sentence_transformers_folder_gives_normalised_vectors(tmp_path: Path, bert_encoder_folder: Path) -> None:
     pytest.importorskip("sentence_transformers")
-    encoder = SentenceTransformerEncoder(bert_folder)
+    encoder = SentenceTransformerEncoder(bert_encoder_folder)
     vectors = encoder.encode(["the river", "who founded it"])
     assert vectors.shape == (2, encoder.dimension)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

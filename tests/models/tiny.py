@@ -177,3 +177,59 @@ def make_sentiment(folder: Path, labels: Sequence[str] = ("negative", "neutral",
         {"role": "sentiment", "name": "tiny sentiment", "max_length": 32, "labels": list(labels)},
     )
     return TinyModel(folder, table)
+
+
+def make_generator(folder: Path, *, context_length: int = 64, replies: dict[str, str] | None = None) -> TinyModel:
+    """After each token comes the one that `replies` chains to it; what is said first depends on the persona alone.
+
+    `replies` maps a persona to its reply (letters must not repeat inside one). The persona is read back from the keys
+    that are handed over from step to step, so a lost or mixed up cache changes the words.
+    """
+    replies = replies or {"friendly": "Hi you!", "witty": "Boo"}
+    tokenizer = byte_tokenizer()
+    size = tokenizer.get_vocab_size()
+    following = np.zeros((len(SPECIAL) * size, size), dtype=np.float32)
+    for persona, reply in replies.items():
+        row = tokenizer.token_to_id(f"<|{persona}|>") * size
+        ids = [tokenizer.token_to_id("<|bot|>"), *tokenizer.encode(reply).ids, tokenizer.token_to_id("<|end|>")]
+        for before, after in zip(ids, ids[1:], strict=False):
+            following[row + before, after] = 20
+    integers = {"last": [-1], "first": [0], "one": [1], "axis": [2], "size": [size], "key_shape": [1, 1, -1, 1], "row": [1, size]}
+    constants: dict[str, NDArray[Any]] = {name: np.array(value, dtype=np.int64) for name, value in integers.items()}
+    constants |= {"following": following}
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["numbers", "key_shape"], ["new_key"]),
+        helper.make_node("Concat", ["past_key_values.0.key", "new_key"], ["present.0.key"], axis=2),
+        helper.make_node("Concat", ["past_key_values.0.value", "new_key"], ["present.0.value"], axis=2),
+        helper.make_node("Slice", ["present.0.key", "first", "one", "axis"], ["persona_number"]),
+        helper.make_node("Cast", ["persona_number"], ["persona"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["input_ids", "last"], ["latest"], axis=1),
+        helper.make_node("Mul", ["persona", "size"], ["offset"]),
+        helper.make_node("Add", ["offset", "latest"], ["at"]),
+        helper.make_node("Gather", ["following", "at"], ["rows"], axis=0),
+        helper.make_node("Reshape", ["rows", "row"], ["raw"]),
+        # position_ids must be given, as by the real graphs
+        helper.make_node("Cast", ["position_ids"], ["positions"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["positions"], ["sum"], keepdims=0),
+        helper.make_node("Sub", ["sum", "sum"], ["nothing"]),
+        helper.make_node("Add", ["raw", "nothing"], ["logits"]),
+    ]
+    past = ["past_key_values.0.key", "past_key_values.0.value"]
+    inputs = [_value(name, TensorProto.INT64, ["batch", "length"]) for name in ("input_ids", "position_ids")]
+    inputs += [_value(name, TensorProto.FLOAT, ["batch", 1, "past", 1]) for name in past]
+    outputs = [_value("logits", TensorProto.FLOAT, ["batch", size])]
+    outputs += [_value(f"present.0.{part}", TensorProto.FLOAT, ["batch", 1, "total", 1]) for part in ("key", "value")]
+    personas = {name: f"<|{name}|>" for name in replies}
+    tokens = {"user": "<|user|>", "bot": "<|bot|>", "end": "<|end|>", "personas": personas}
+    facts = {"layers": 1, "heads": 1, "head_width": 1, "context_length": context_length, "tokens": tokens}
+    write_model(
+        folder,
+        tokenizer,
+        nodes,
+        constants,
+        inputs,
+        outputs,
+        {"role": "generator", "name": "tiny generator", "max_length": context_length} | facts,
+    )
+    return TinyModel(folder, following)
