@@ -22,10 +22,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from botkit.errors import ModelError
 from botkit.training.chinese_base import base_folder
 
 ROLES: Final = ("encoder", "reader", "sentiment", "generator")
 OPSET: Final = 17
+LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "generator": 256}
+"""Tokens a model reads at once, special ones included, where it has as many positions."""
 BERT_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -39,14 +42,16 @@ class Exported:
 
 
 class _Encoder(nn.Module):
-    """Mean-pooled, L2-normalised sentence vectors (Reimers and Gurevych 2019)."""
+    """L2-normalised sentence vectors (Reimers and Gurevych 2019), pooled by the mean or the first token."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, pooling: str) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.pooling = model, pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        hidden = self.model(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)[0]
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, *token_type_ids: Tensor) -> Tensor:
+        hidden = self.model(input_ids, attention_mask=attention_mask, **_types(token_type_ids))[0]
+        if self.pooling == "cls":
+            return nn.functional.normalize(hidden[:, 0], dim=1)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         return nn.functional.normalize(mean, dim=1)
@@ -59,11 +64,14 @@ class _Heads(nn.Module):
         super().__init__()
         self.model, self.count = model, count
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
-        output = self.model(
-            input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, return_dict=False
-        )
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, *token_type_ids: Tensor) -> tuple[Tensor, ...]:
+        output = self.model(input_ids, attention_mask=attention_mask, return_dict=False, **_types(token_type_ids))
         return tuple(output[: self.count])
+
+
+def _types(token_type_ids: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The third input, for the models that have one (RoBERTa and DistilBERT have none)."""
+    return {"token_type_ids": token_type_ids[0]} if token_type_ids else {}
 
 
 class _Decoder(nn.Module):
@@ -101,7 +109,7 @@ class _Decoder(nn.Module):
         return (logits[:, 0], *present)
 
 
-def export_graph(role: str, model: Any, target: Path) -> tuple[list[str], list[str]]:
+def export_graph(role: str, model: Any, target: Path, *, pooling: str = "mean") -> tuple[list[str], list[str]]:
     """Write `model` as a float ONNX graph with dynamic batch and length; return its input and output names."""
     ids = torch.ones((2, 8), dtype=torch.long)
     axes: dict[str, dict[int, str]]
@@ -118,10 +126,11 @@ def export_graph(role: str, model: Any, target: Path) -> tuple[list[str], list[s
         axes |= {name: {0: "batch", 2: "past"} for name in names}
         axes |= {name: {0: "batch", 2: "total"} for name in outputs[1:]}
     else:
-        inputs = list(BERT_INPUTS)
+        has_types = getattr(model.config, "type_vocab_size", 0) > 1
+        inputs = list(BERT_INPUTS if has_types else BERT_INPUTS[:2])
         outputs = {"encoder": ["embedding"], "reader": ["start_logits", "end_logits"], "sentiment": ["logits"]}[role]
-        module = _Encoder(model) if role == "encoder" else _Heads(model, len(outputs))
-        arguments = (ids, torch.ones_like(ids), torch.zeros_like(ids))
+        module = _Encoder(model, pooling) if role == "encoder" else _Heads(model, len(outputs))
+        arguments = (ids, torch.ones_like(ids), torch.zeros_like(ids))[: len(inputs)]
         axes = {name: {0: "batch", 1: "length"} for name in inputs}
         axes |= {name: {0: "batch", 1: "length"} if role == "reader" else {0: "batch"} for name in outputs}
     module.eval()
@@ -171,14 +180,21 @@ def export(
 ) -> Exported:
     """Export the model of `model_folder` (a folder or hub id) for `role` into `out`; `facts` are added to botkit.json.
 
-    The folder appears whole or not at all.
+    The folder appears whole or not at all. Raises `ModelError` where the model is of a kind that cannot be exported.
     """
-    model, tokenizer_file, config = _load(role, base_folder(str(model_folder)))
+    source = base_folder(str(model_folder))
+    model, tokenizer_file, config = _load(role, source)
+    pooling = pooling_of(Path(source)) if role == "encoder" else ""
+    if role == "generator" and config.get("model_type") != "gpt2":
+        raise ModelError(
+            f"{model_folder}: only the GPT-2 models of `botkit.training.generator` can be exported. Use this one as it is "
+            "(extra torch), or behind an OpenAI-compatible endpoint."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as name:
         work = Path(name)
         progress(f"exporting {role}")
-        inputs, outputs = export_graph(role, model, work / "float.onnx")
+        inputs, outputs = export_graph(role, model, work / "float.onnx", pooling=pooling)
         made = work / "made"
         made.mkdir()
         progress("quantising to int8")
@@ -189,9 +205,10 @@ def export(
         (made / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         manifest: dict[str, Any] = {
             "role": role,
+            "name": Path(model_folder).name,
             "inputs": inputs,
             "outputs": outputs,
-            "max_length": {"encoder": 256, "reader": 384, "sentiment": 192, "generator": 256}[role],
+            "max_length": min(LENGTHS[role], positions(config)),
             "sha256": hashlib.sha256((made / "model.onnx").read_bytes()).hexdigest(),
         }
         if role == "generator":
@@ -207,6 +224,27 @@ def export(
             shutil.rmtree(out)
         made.rename(out)
     return Exported(out, *sizes)
+
+
+def positions(config: dict[str, Any]) -> int:
+    """Tokens that the model has positions for; RoBERTa counts them from behind its padding id."""
+    most = int(config.get("max_position_embeddings") or config.get("n_positions") or 512)
+    return most - int(config.get("pad_token_id") or 0) - 1 if "roberta" in str(config.get("model_type")) else most
+
+
+def pooling_of(folder: Path) -> str:
+    """How a sentence-transformers folder pools: "mean" or "cls"; a plain encoder is mean-pooled."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    chosen = {key for key, value in stored.items() if key.startswith("pooling_mode_") and value is True}
+    chosen |= {f"pooling_mode_{stored['pooling_mode']}"} if isinstance(stored.get("pooling_mode"), str) else set()
+    if chosen <= {"pooling_mode_mean_tokens", "pooling_mode_mean"}:
+        return "mean"
+    if chosen <= {"pooling_mode_cls_token", "pooling_mode_cls"}:
+        return "cls"
+    raise ModelError(f"{folder}: pools by {', '.join(sorted(chosen))}; only mean and CLS pooling can be exported.")
 
 
 def _generator_facts(config: dict[str, Any]) -> dict[str, Any]:
@@ -237,7 +275,11 @@ def _load(role: str, folder: str) -> tuple[Any, Path, dict[str, Any]]:
         "sentiment": AutoModelForSequenceClassification,
         "generator": AutoModelForCausalLM,
     }
-    model = kinds[role].from_pretrained(folder, attn_implementation="eager")
+    try:
+        model = kinds[role].from_pretrained(folder, attn_implementation="eager")
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ModelError(f"{folder}: transformers cannot load it as a {role} ({reason}).") from error
     model.eval()
     tokenizer_file = Path(folder) / "tokenizer.json"
     if not tokenizer_file.exists():

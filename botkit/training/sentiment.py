@@ -4,7 +4,8 @@
 
 Film sentences and shop reviews have no neutral examples, so a model told about the three classes by them alone would
 learn that such texts are never neutral. For these two sources the loss only compares negative with positive; neutral is
-learnt from the tweets.
+learnt from the tweets, and from what people say to assistants and ask about articles: a plain question is no complaint,
+in Chinese neither, for which there is no other neutral text.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def read_examples(path: Path, limit: int | None, generator: random.Random) -> li
     return found[:limit]
 
 
+def neutral_examples(data: Path, limit: int, generator: random.Random) -> list[Example]:
+    """Questions about articles and first words to assistants, half of them Chinese: weakly labelled neutral."""
+    by_language: dict[str, list[str]] = {"en": [], "zh": []}
+    by_language["en"] += [row["question"] for row in rows(data / "qa/squad_train.jsonl.gz")]
+    by_language["zh"] += [row["question"] for row in rows(data / "qa/zh_cmrc_train.jsonl.gz")]
+    for name, language in (("sgd_train", "en"), ("zh_dialogue_train", "zh")):
+        by_language[language] += [row["turns"][0] for row in rows(data / f"dialogue/{name}.jsonl.gz")]
+    texts = [text for found in by_language.values() for text in generator.sample(found, min(limit // 2, len(found)))]
+    return [Example(text, LABELS.index("neutral"), has_neutral=True) for text in texts]
+
+
 def batches(examples: Sequence[Example], tokenizer: Any, tokens: int, generator: random.Random) -> Iterator[dict[str, Tensor]]:
     """Padded batches of similar lengths, in random order."""
     texts = [example.text.lower() if generator.random() < 0.1 else example.text for example in examples]
@@ -82,12 +94,13 @@ def loss_of(logits: Tensor, label: Tensor, has_neutral: Tensor) -> Tensor:
 def main() -> None:
     """Train and save a folder that `from_pretrained` loads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/, qa/ and dialogue/")
     parser.add_argument("--base", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--passes", type=float, default=3.0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
     parser.add_argument("--chinese", type=int, default=12_000, help="Chinese reviews in a pass")
+    parser.add_argument("--neutral", type=int, default=5_000, help="plain questions in a pass")
     parser.add_argument("--tokens", type=int, default=1_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--dropout", type=float, default=0.15)
@@ -127,6 +140,7 @@ def main() -> None:
             *read_examples(folder / "en_tweets_train.jsonl.gz", None, generator),
             *read_examples(folder / "en_sst2_train.jsonl.gz", None, generator),
             *read_examples(folder / "zh_reviews_train.jsonl.gz", arguments.chinese, generator),
+            *neutral_examples(arguments.data, arguments.neutral, generator),
         ]
         for batch in batches(examples, tokenizer, arguments.tokens, generator):
             minutes = (time.monotonic() - started) / 60
