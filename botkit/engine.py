@@ -55,6 +55,8 @@ Result = TypeVar("Result")
 
 _SPANS_PER_PASSAGE: Final = 2
 _TRACED_CANDIDATES: Final = 8
+_ALTERNATIVES: Final = 2
+"""Further readings of a follow-up question that are searched for."""
 _YES: Final = re.compile(
     r"(?i)^\W*(y|yes|yeah|yep|sure|ok|okay|please|yes,? please|please do|是|是的|好|好的|要|需要|可以|行|嗯|对)\W*$"
 )
@@ -209,6 +211,8 @@ class Engine:
                 partial(self.knowledge.search, turn.query, self._config.retrieval.k, where=where)
             )
         await self._read(turn)
+        for query in resolution.alternatives[:_ALTERNATIVES]:
+            await self._try(turn, query[:LONGEST_QUERY], where)
         with turn.stage("decide"):
             return decide(
                 turn.ranked,
@@ -218,6 +222,16 @@ class Engine:
                 config=self._config.answer,
                 calibration=self.parts.calibration(),
             )
+
+    async def _try(self, turn: _Turn, query: str, where: SearchFilter) -> None:
+        """Search for another reading of the question; keep it where the documents answer it better."""
+        other = replace(turn, query=query, hits=(), ranked=[])
+        with turn.stage("retrieve"):
+            other.hits = await self._run(partial(self.knowledge.search, query, self._config.retrieval.k, where=where))
+        await self._read(other)
+        if other.ranked and (not turn.ranked or other.ranked[0].confidence > turn.ranked[0].confidence):
+            turn.query, turn.hits, turn.ranked = other.query, other.hits, other.ranked
+            turn.rewritten = query != turn.text
 
     async def _read(self, turn: _Turn) -> None:
         with turn.stage("read"):

@@ -1,0 +1,72 @@
+"""Understanding a question in the light of what was said before.
+
+"And when?" finds nothing in any document. Rules for each language (`english.py`, `chinese.py`) notice what a question
+leaves out or points at, and write it out in full from the earlier questions and answers. Where several readings
+are plausible, all are returned, and whoever searches keeps the one that the documents answer best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from botkit.conversations import chinese, english
+from botkit.messages import Language, Turn
+
+_LOOKED_BACK: Final = 6
+"""Earlier questions that are themselves understood in context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A question in full.
+
+    `query` is the likeliest reading and `alternatives` others worth a try; `antecedents` are the words taken from
+    the conversation. `unresolved` tells that the question points at something, and nothing was said before.
+    """
+
+    query: str
+    rewritten: bool = False
+    unresolved: bool = False
+    antecedents: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+
+
+class Contextualiser:
+    """Resolves follow-up questions by rules; keeps nothing between calls, and takes well under a millisecond."""
+
+    def resolve(self, question: str, history: Sequence[Turn], language: Language) -> Resolution:
+        """Write `question` out in full; `history` is what was said before it, oldest first."""
+        rules = chinese if language == "zh" else english
+        asked = ""
+        before: list[Turn] = []
+        first = _first_looked_at(history)
+        for number, turn in enumerate(history):
+            if number >= first and turn.role == "user" and rules.is_question(turn.text):
+                asked = _one(rules.rewrite, turn.text, asked, _answer(before)).query
+            before.append(turn)
+        return _one(rules.rewrite, question, asked, _answer(before))
+
+
+def _one(
+    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]], question: str, asked: str, answer: str
+) -> Resolution:
+    queries, antecedents, points = rewrite(question, asked, answer)
+    different = [query for query in dict.fromkeys(queries) if query and query != question]
+    if not different:
+        return Resolution(question, unresolved=points and not asked)
+    chosen, *others = different
+    if question in queries:
+        others.append(question)
+    return Resolution(chosen, True, False, tuple(antecedents), tuple(dict.fromkeys(others)))
+
+
+def _first_looked_at(history: Sequence[Turn]) -> int:
+    asked = [number for number, turn in enumerate(history) if turn.role == "user"]
+    return asked[-_LOOKED_BACK] if len(asked) >= _LOOKED_BACK else 0
+
+
+def _answer(before: Sequence[Turn]) -> str:
+    """What the bot said last, if it spoke last."""
+    return before[-1].text if before and before[-1].role == "bot" else ""

@@ -1,0 +1,295 @@
+"""Follow-up questions in English: pronouns, "the same noun again", and questions with parts left out.
+
+After Carbonell (1983) on ellipsis and Hobbs (1978) on pronouns, in a form small enough to read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from botkit.text import terms
+
+_AUXILIARIES: Final = frozenset(
+    "do does did is are was were am be can could will would shall should may might must has have had isn't aren't don't "
+    "doesn't didn't can't won't".split()
+)
+_WH: Final = frozenset("who whom whose what which when where why how".split())
+_SMALL: Final = frozenset(
+    "a an the of in on at to for from by with about as and or but so then also if i you we me my your our us he she it "
+    "they him her them his its their this that these those there one ones please not no s t much many long far old often "
+    "big large high tall heavy else more other another else's kind sort type".split()
+)
+_HE: Final = frozenset("he him his she her hers himself herself".split())
+_IT: Final = frozenset("it its itself they them their theirs themselves this these those that".split())
+_MANY: Final = frozenset("they them their theirs these those".split())
+_POSSESSIVE: Final = frozenset("his her its their hers theirs".split())
+_PREPOSITIONS: Final = frozenset("in on at to for from by with about of after before during without under via".split())
+_JOINED: Final = re.compile(r"(?i)^\s*(?:and|but|or|so|also|then|ok(?:ay)?|now)\b[\s,:]*")
+_ABOUT: Final = re.compile(r"(?i)^\s*(?:(?:and|but|so|ok(?:ay)?|then)\b[\s,]*)?(?:what|how)\s+about\s+(.+?)[\s?.!]*$")
+_NEW_TOPIC: Final = re.compile(
+    r"(?i)^\W*(?:and |but |now )*(?:something (?:else|different)|another (?:question|thing|topic)|(?:a )?different "
+    r"(?:question|topic)|(?:to )?chang(?:e|ing) (?:the )?(?:subject|topic)|by the way|unrelated)\b[\s:,.–-]*(?:but |and )?"
+)
+_EXPLETIVE: Final = re.compile(
+    r"(?ix) \b(?:is|was|would|will|isn't|wasn't)\s+it\s+(?:be\s+)?(?:\w+ly\s+)?(?:possible|necessary|allowed|safe|legal|ok|okay|"
+    r"worth|true|better|best|important|hard|easy|difficult|free|required|enough|common|normal|too\s+late|mandatory|bad|good)\b"
+    r" | \b(?:does|did|will|would)\s+it\s+(?:usually\s+)?(?:take|cost|mean|matter|help|hurt)\b(?=\s+(?:\w+\s+){0,3}?(?:to|if|when|for\s+\w+\s+to)\b)"
+    r" | \bwhat\s+is\s+it\s+(?:that|like)\b | \bit\s+(?:is|was|seems|appears)\s+(?:\w+\s+)?(?:to|that)\b"
+    r" | \b(?:what|which)\s+(?:time|day|date|year)\s+is\s+it\b | \bis\s+it\s+(?:raining|snowing)\b | \bmake\s+it\b"
+)
+_LEFT_OUT: Final = re.compile(
+    r"(?i)\b(?:afterwards|beforehand|after that|before that|what else|who else|where else|anything else|any other|"
+    r"the (?:other|same|first|second|third|last|next|former|latter)(?: ones?)?(?=\s*[?.!]|$)|instead(?=\s*[?.!]|$)|"
+    r"in that case|tell me more|more (?:about|details|information)|go on|why not|how come|how so)\b"
+)
+_NAME: Final = re.compile(r"\b(?:(?:Dr|Mr|Mrs|Ms|Prof|St)\.?\s+)?[A-Z0-9][\w&'’.-]*(?:\s+(?:(?:of|the|de|van|von|der|da|la|al)\s+)*[A-Z0-9&][\w&'’.-]*)*")
+_WORD: Final = re.compile(r"[\w'’&.@/+-]*\w|--\w[\w-]*")
+_STRANDED: Final = re.compile(r"(?i)\b(?:for|in|with|to|about|of|from|on|at)\s*\?*\s*$")
+_LONG_TOPIC: Final = 6
+_SENTENCE_STARTERS: Final = _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
+
+
+def is_question(text: str) -> bool:
+    """Whether a message can be what the next one refers to."""
+    return any(word.lower() not in _SMALL for word in _WORD.findall(text))
+
+
+def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+    """Readings of `question` after the (full) question `asked` and the reply `answer`; words taken; whether it points back."""
+    if fresh := _NEW_TOPIC.match(question):
+        return [question[fresh.end() :] or question], [], False
+    said = [word.lower() for word in _WORD.findall(question)]
+    if not any(word in _WH or word not in _SMALL or word in _HE or word in _IT for word in said[:40]) or said in (["ok"], ["okay"]):
+        return [question], [], False
+    about = _ABOUT.match(question)
+    pronouns = references(question)
+    bare = [word for word in said if word not in _SMALL and word not in _AUXILIARIES]
+    new = [word for word in bare if word not in _WH]
+    joined = _JOINED.match(question) is not None
+    has_verb = any(word in _AUXILIARIES for word in said) or bool(said and said[0] in ("who", "what") and len(said) > 2)
+    fragment = not has_verb and (joined or (bool(said) and said[0] in _WH | _PREPOSITIONS and len(said) <= 4))
+    conditional = joined and len(said) > 1 and said[1] in ("if", "when")
+    points = bool(pronouns) or about is not None or fragment or conditional or bool(_LEFT_OUT.search(question))
+    points = points or (len(new) <= 2 and _STRANDED.search(question) is not None)
+    weak = not pronouns and not fragment and about is None and len(new) > 1
+    if not asked:
+        surely = [word for word in pronouns if word in _HE or word in ("it", "its")] or not new
+        return [question], [], points and bool(surely)
+    if conditional and not about:
+        return [f"{asked.rstrip('?.! ')} {_JOINED.sub('', question).strip()}"], [asked], True
+    if about or (fragment and new and not _asks(said, joined)):
+        return _instead(about[1] if about else _JOINED.sub("", question).strip(" ?.!"), asked)
+    if fragment:
+        return _ask_again(question, asked)
+    if pronouns:
+        return _replaced(question, pronouns, asked, answer)
+    if points:
+        topic = topic_of(asked, with_verb=True)
+        return [_with(question, topic), *([question] if weak else [])], [topic], True
+    return _same_noun(question, new, asked, answer)
+
+
+def references(question: str) -> list[str]:
+    """The pronouns that point outside the question, in lower case."""
+    if _EXPLETIVE.search(question):
+        return []
+    words = _WORD.findall(question)
+    lowered = [word.lower() for word in words]
+    start = next((i for i, word in enumerate(lowered) if word in _AUXILIARIES), -1) + 1
+    found = []
+    for i, word in enumerate(lowered):
+        if word not in _HE and word not in _IT:
+            continue
+        following = lowered[i + 1] if i + 1 < len(lowered) else ""
+        before = lowered[i - 1] if i else ""
+        if word in ("this", "that", "these", "those"):
+            alone = not following or following in _AUXILIARIES or following in _PREPOSITIONS or before in _AUXILIARIES
+            relative = word == "that" and following and before not in _AUXILIARIES | _PREPOSITIONS
+            if not alone or relative:
+                continue
+        inside = [w for w in lowered[start:i] if w not in _SMALL and w not in _AUXILIARIES and w not in _WH and not w.isdigit()]
+        names = [w for w in words[:i] if w[:1].isupper() and w.lower() not in _SENTENCE_STARTERS]
+        subordinate = any(w in ("when", "that", "which", "who", "because", "before", "after", "while", "if") for w in lowered[1:i])
+        # "I burned the candle once, can I give it back?"
+        clause = question[: question.lower().find(f" {word}")].rpartition(",")[0]
+        if len([w for w in _WORD.findall(clause.lower()) if w not in _SMALL]) > 1 and not found:
+            continue
+        if inside and (subordinate or names or word in _POSSESSIVE) and not found:
+            continue
+        found.append(word)
+    return found
+
+
+def topic_of(question: str, *, with_verb: bool = False) -> str:
+    """What a full question is about: its words without the question word, the auxiliary and the verb after "I"."""
+    body = question.strip().rstrip("?.! ")
+    words = body.split()
+    lowered = [re.sub(r"\W", "", word.lower()) for word in words]
+    start = 0
+    if lowered and lowered[0] in _PREPOSITIONS and len(lowered) > 1 and lowered[1] in _WH:
+        start = 1
+    if lowered[start : start + 1] and lowered[start] in _WH:
+        auxiliary = next((i for i, word in enumerate(lowered[start + 1 :], start + 1) if word in _AUXILIARIES), None)
+        if auxiliary is None:  # "Who wrote Frankenstein?", "Which planets have rings?"
+            start += 2 if lowered[start] in ("who", "what") else 1
+        else:
+            asked_for = [w for w in words[start + 1 : auxiliary] if w.lower() not in _SMALL]
+            rest = _framed(words[auxiliary + 1 :], lowered[auxiliary + 1 :], with_verb)
+            return f"{' '.join(asked_for)} of {rest}" if asked_for and lowered[start] == "what" and rest else rest
+    elif lowered[start : start + 1] and lowered[start] in _AUXILIARIES:
+        return _framed(words[start + 1 :], lowered[start + 1 :], with_verb)
+    return _trimmed(words[start:])
+
+
+def _framed(words: list[str], lowered: list[str], with_verb: bool) -> str:
+    """A clause without its subject "I", its existential "there" and the verb that frames it."""
+    if lowered[:1] and lowered[0] in ("i", "we", "you", "there", "it"):
+        dropped = 2 if lowered[0] in ("i", "we", "you") and len(lowered) > 2 and not with_verb else 1
+        words, lowered = words[dropped:], lowered[dropped:]
+    for verb in ("have", "has", "offer", "sell", "include", "contain"):
+        if verb in lowered[1:-1]:
+            at = lowered.index(verb)
+            return f"{_trimmed(words[at + 1 :])} of {_trimmed(words[:at])}"
+    if lowered and lowered[-1] in ("cost", "use", "mean", "work", "have", "do", "last", "called", "include", "cover", "located"):
+        words = words[:-1]
+    return _trimmed(words)
+
+
+def _trimmed(words: list[str]) -> str:
+    while words and words[0].lower() in ("a", "an", "any", "some", "your", "our", "my"):
+        words = words[1:]
+    return " ".join(words)
+
+
+def names_in(text: str) -> list[str]:
+    """Names, in order: capitalised words that belong together, a first word only where it is no common one."""
+    found = []
+    for match in _NAME.finditer(text):
+        name = match[0].strip(".'’ ")
+        words = name.split()
+        starts = match.start() == 0 or text[: match.start()].rstrip().endswith((".", "!", "?"))
+        while words and starts and words[0].lower() in _SENTENCE_STARTERS:
+            words = words[1:]
+        if words and words != ["I"] and not all(word.isdigit() for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+    """The pronouns replaced by what they stand for."""
+    taken: list[str] = []
+    query = question
+    for pronoun in dict.fromkeys(pronouns):
+        if pronoun in _HE:
+            names = [name for name in names_in(answer) if " " in name] or names_in(answer) or names_in(asked)
+            # the answer to "who" is a person; what the question named is a thing
+            names = [name for name in names if name not in names_in(asked)] or names
+            stands_for = names[0] if names else topic_of(asked)
+        else:
+            stands_for = (_counted(asked) if pronoun in _MANY else "") or thing_of(asked, answer)
+        if not stands_for:
+            continue
+        text = f"{stands_for}'s" if pronoun in _POSSESSIVE and not _object(question, pronoun) else stands_for
+        query = re.sub(rf"(?i)\b{re.escape(pronoun)}\b", text.replace("\\", r"\\"), query, count=1)
+        taken.append(stands_for)
+    query = _JOINED.sub("", query) if query != question else query
+    topic = topic_of(asked)
+    readings = [query[:1].upper() + query[1:]]
+    if topic and terms(topic, "en") - terms(query, "en"):
+        readings.append(_with(query, topic))
+    return readings, taken, True
+
+
+def _counted(asked: str) -> str:
+    """The plural noun that a question asks for: "vacation days" in "How many vacation days do employees get?"."""
+    found = re.match(r"(?i)(?:how many|which|what)\s+((?:[\w-]+\s){0,2}?[\w-]+s)\s+(\w+)", asked)
+    return found[1] if found and found[2].lower() in _AUXILIARIES else ""
+
+
+def _object(question: str, pronoun: str) -> bool:
+    """Whether "her" is an object ("by her?") and no possessive."""
+    return pronoun == "her" and re.search(r"(?i)\bher\b\s*(?:[?.!,]|$)", question) is not None
+
+
+def thing_of(asked: str, answer: str) -> str:
+    """What "it" or "they" stands for: the one name in the question, else what the question is about."""
+    names = names_in(asked)
+    topic = re.split(r"\s(?:on|in|at|when|if|while|during|with)\s", topic_of(asked))[0]
+    if len(names) == 1 and (not topic or len(topic.split()) > _LONG_TOPIC):
+        return names[0]
+    return topic or (names or names_in(answer) or [""])[0]
+
+
+def _asks(said: list[str], joined: bool) -> bool:
+    """Whether a fragment asks by itself ("Which hotel?", "By whom?")."""
+    words = said[1:] if joined else said
+    return any(word in _WH for word in words[:2])
+
+
+def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
+    """ "And when?": the earlier question with another question word."""
+    word = _JOINED.sub("", question).strip(" ?.!")
+    body = asked.strip().rstrip("?.! ").split()
+    first = [re.sub(r"\W", "", part.lower()) for part in body]
+    start = 0
+    if first and (first[0] in _WH or (first[0] in _PREPOSITIONS and len(first) > 1 and first[1] in _WH)):
+        auxiliary = next((i for i, part in enumerate(first) if part in _AUXILIARIES), None)
+        start = auxiliary if auxiliary is not None else (1 if first[0] in _WH else 2)
+    rest = body[start:]
+    if rest and rest[0].lower() in _AUXILIARIES:
+        rest[0] = rest[0].lower()
+    query = f"{word[:1].upper()}{word[1:]} {' '.join(rest)}?"
+    return [query, _with(query, topic_of(asked))][:1], [" ".join(rest)], True
+
+
+def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
+    """ "What about X?": the earlier question, asked of X."""
+    body = asked.strip().rstrip("?.! ")
+    words = other.split()
+    readings: list[str] = []
+    if adjective := re.match(r"(?i)(?:the\s+)?(\w[\w-]*)\s+ones?$", other):
+        if noun := re.search(r"(?i)\b(the|a|an|your|our)\s+(\w+)\s+(\w+)", body):
+            readings.append(f"{body[: noun.start(2)]}{adjective[1]}{body[noun.end(2) :]}?")
+    elif words[0].lower() in _PREPOSITIONS:
+        same = re.search(rf"(?i)\b{words[0]}\s+(?:the\s+|a\s+|an\s+)?[\w-]+(?:\s+[A-Z][\w-]*)*$", body)
+        time_ = re.search(r"(?i)\b(?:on|at|in|during)\s+(?:the\s+)?[\w-]+$", body)
+        place = same or (time_ if words[0].lower() in ("on", "at", "in", "during") else None)
+        readings.append(f"{body[: place.start()]}{other}{body[place.end() :]}?" if place else f"{body} {other}?")
+    else:
+        bare = re.sub(r"(?i)^(?:the|a|an|your|our)\s+", "", other)
+        names = names_in(body)
+        if bare[:1].isupper() and names:
+            at = body.rindex(names[-1])
+            readings.append(f"{body[:at]}{bare}{body[at + len(names[-1]) :]}?")
+        elif bare[:1].isupper() and (place := re.search(r"(?i)\b(?:to|in|from|for|at)\s+([\w-]+)$", body)):
+            readings.append(f"{body[: place.start(1)]}{bare}?")
+        else:
+            readings.append(f"{body} for {bare}?")
+            if noun := re.search(r"(?i)\b(?:the|a|an|your|our|my)\s+((?:\w+\s)?\w+?)(?=\s+(?:have|has|cost|costs|take|last|is|are|do|does)\b|$)", body):
+                readings.append(f"{body[: noun.start(1)]}{bare}{body[noun.end(1) :]}?")
+            elif plural := re.search(r"(?i)\b(?:are|do|is|does|can|were|was)\s+((?:\w+\s)?\w+s)\b", body):
+                readings.append(f"{body[: plural.start(1)]}{bare}{body[plural.end(1) :]}?")
+    readings.append(f"{other}: {body}?")
+    return readings, [body], True
+
+
+def _same_noun(question: str, new: list[str], asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+    """ "How large is the painting?" after a painting was spoken of: the noun with what it belongs to."""
+    known = terms(f"{asked} {answer}", "en")
+    for match in re.finditer(r"\b(?:[Tt]he|[Tt]his|[Tt]hat|[Tt]hese|[Tt]hose)\s+([a-z][\w-]+)", question):
+        noun = match[1]
+        if len(new) > (4 if terms(noun, "en") & known else 2):
+            continue
+        name = re.search(rf"(?:[A-Z][\w-]*\s+)+{re.escape(noun.capitalize())}\b", f"{answer} {asked}")
+        if name:
+            return [question.replace(noun, re.sub(r"^The\s+", "", name[0]), 1), question], [name[0]], True
+        topic = topic_of(asked)
+        if topic and terms(topic, "en") - terms(question, "en"):
+            return [_with(question, topic), question], [topic], True
+    return [question], [], False
+
+
+def _with(question: str, topic: str) -> str:
+    body = _JOINED.sub("", question).strip().rstrip("?.! ")
+    return f"{body[:1].upper()}{body[1:]} ({topic})?" if topic else question
