@@ -204,7 +204,7 @@ def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> tu
 def _counted(asked: str) -> str:
     """The plural noun that a question asks for: "vacation days" in "How many vacation days do employees get?"."""
     found = re.match(r"(?i)(?:how many|which|what)\s+((?:[\w-]+\s){0,2}?[\w-]+s)\s+(\w+)", asked)
-    return found[1] if found and found[2].lower() in _AUXILIARIES else ""
+    return found[1] if found and found[2].lower() in _AUXILIARIES - {"have", "has", "had"} else ""
 
 
 def _object(question: str, pronoun: str) -> bool:
