@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from botkit.models.registry import load_encoder, load_reader
 from numpy.typing import NDArray
 
 from botkit.config import ModelsConfig, Paths, RetrievalConfig
@@ -36,6 +35,7 @@ from botkit.knowledge.retriever import VECTOR_WEIGHT, HybridRetriever
 from botkit.knowledge.types import Chunk, Document
 from botkit.language import detect
 from botkit.models import Encoder
+from botkit.models.registry import load_encoder, load_reader
 
 DEPTHS = (1, 3, 5, 10, 20)
 FOUND = 50

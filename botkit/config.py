@@ -67,7 +67,9 @@ class GeneratorConfig(Section):
 
     model: str = Field("builtin", description="builtin, a folder, a hub id, or openai:MODEL for an endpoint.")
     base_url: str = Field("", description="Root of an OpenAI-compatible endpoint, such as http://localhost:11434/v1.")
-    api_key: SecretStr = Field(SecretStr(""), description="Key of that endpoint; write ${NAME} to read the environment.")
+    api_key: SecretStr = Field(
+        SecretStr(""), description="Key of that endpoint; write ${NAME} to read the environment."
+    )
     system_prompt: str = Field("", description="Instruction sent first to an endpoint or a hub chat model.")
     timeout_s: float = Field(60.0, gt=0, description="Seconds to wait for an endpoint.")
     temperature: float = Field(0.7, ge=0, le=2)
@@ -119,7 +121,8 @@ class HandOffConfig(Section):
     low_confidence_turns: int = Field(2, ge=1, description="Unanswered questions in a row that lead to an offer.")
     contact: str = Field("", description="Told to the person, such as an address or opening hours.")
     hook: str = Field(
-        "", description="What to call: an http(s) URL (a JSON POST), `python:package.module:function`, or a command line."
+        "",
+        description="What to call: an http(s) URL (a JSON POST), `python:package.module:function`, or a command line.",
     )
     hook_timeout_s: float = Field(10.0, gt=0)
     include_transcript: bool = Field(False, description="Send the conversation's text to the hook as well.")
@@ -194,7 +197,6 @@ class Settings(BaseModel):
     paths: Paths
 
 
-
 ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -250,8 +252,9 @@ class ConfigFile:
                 key, line = str(key_node.value), key_node.start_mark.line + 1
                 if key in values:
                     self._fail(line, f"{dotted((*path, key))}: this key stands twice")
-                self.lines[(*path, key)] = line
-                values[key] = self._plain(value_node, (*path, key))
+                place = (*path, key)
+                self.lines[place] = line
+                values[key] = self._plain(value_node, place)
             return values
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*path, index)) for index, item in enumerate(node.value)]

@@ -136,9 +136,7 @@ def candidates(
     return kept
 
 
-def describe(
-    question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span]
-) -> list[dict[str, float]]:
+def describe(question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span]) -> list[dict[str, float]]:
     """The features of each span, in order.
 
     Logits are divided by 10 so that all features are of the order of one; what is relative is relative to the best of this
@@ -151,7 +149,9 @@ def describe(
     best_lexical = max((hit.lexical_score or 0.0 for hit in hits), default=0.0) or 1.0
     margins = [span.score - span.no_answer_score for span in spans]
     best_margin = max(margins, default=0.0)
-    offered = [terms(f"{hit.chunk.title} {hit.chunk.heading} {hit.chunk.question} {hit.chunk.text}", language) for hit in hits]
+    offered = [
+        terms(f"{hit.chunk.title} {hit.chunk.heading} {hit.chunk.question} {hit.chunk.text}", language) for hit in hits
+    ]
     headings = [terms(f"{hit.chunk.title} {hit.chunk.heading}", language) for hit in hits]
     questions = [terms(hit.chunk.question, language) if hit.chunk.question else frozenset[str]() for hit in hits]
     features = []

@@ -63,6 +63,9 @@ _YES: Final = re.compile(
 _CHOICE: Final = re.compile(r"^\W*(\d)\W*$")
 
 
+_UNHEARD: Final = Sentiment("neutral", 0.0)
+
+
 @dataclass
 class _State:
     """What a conversation remembers besides its words; stored as JSON with it."""
@@ -87,7 +90,7 @@ class _Turn:
     language: Language
     started: float = field(default_factory=time.perf_counter)
     timings_ms: dict[str, float] = field(default_factory=dict)
-    sentiment: Sentiment = Sentiment("neutral", 0.0)
+    sentiment: Sentiment = _UNHEARD
     history: list[Turn] = field(default_factory=list)
     state: _State = field(default_factory=_State)
     query: str = ""
@@ -251,7 +254,11 @@ class Engine:
         if decided.route == "answer":
             source = _source(decided.candidates[0])
             return self._reply(
-                turn, decided, _shown(decided.candidates[0]), answer=source.span, sources=self._supporting(turn, decided)
+                turn,
+                decided,
+                _shown(decided.candidates[0]),
+                answer=source.span,
+                sources=self._supporting(turn, decided),
             )
         if decided.route == "hand_off":
             return self._reply(turn, decided, await self._hand_off(turn, decided.rule))
@@ -471,7 +478,7 @@ class Engine:
         end = object()
         try:
             while (piece := await self._run(next, iterator, end)) is not end:
-                yield piece  # type: ignore[misc]
+                yield piece
         finally:
             if close := getattr(iterator, "close", None):
                 await self._run(close)
@@ -482,9 +489,13 @@ def load(config: Path | None = None, *, home: Path | None = None) -> Engine:
 
     Raises `ConfigError` where the file is wrong.
     """
+    return engine_from(load_settings(config, home))
+
+
+def engine_from(settings: Settings) -> Engine:
+    """Make an engine from loaded settings; raises `ConversationError` where the store cannot be opened."""
     from botkit.conversations.sqlite import SQLiteConversationStore
 
-    settings = load_settings(config, home)
     parts = Parts.of(settings)
     knowledge = Knowledge(
         settings.paths,

@@ -13,7 +13,9 @@ LONGEST_QUERY = 1_000
 _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
 _HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
-_SENTENCE_END = re.compile(r"(?<=[。！？!?；])[”’」』）)\"']*|(?<=[.!?])[\"'”’)\]]*(?=\s+[^a-z\s])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)])\s)")
+_SENTENCE_END = re.compile(
+    r"(?<=[。！？!?；])[”’」』）)\"']*|(?<=[.!?])[\"'”’)\]]*(?=\s+[^a-z\s])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)])\s)"
+)
 
 _STOP_EN = frozenset(
     """a about after all also am an and any are as at be been before being but by can could did do does doing for from

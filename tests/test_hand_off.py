@@ -42,7 +42,7 @@ def refuse(event: dict[str, Any]) -> None:
 @pytest.fixture(autouse=True)
 def _empty() -> Iterator[None]:
     received.clear()
-    yield
+    return
 
 
 async def test_a_python_hook_learns_who_wants_a_human_and_why() -> None:

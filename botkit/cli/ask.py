@@ -36,12 +36,12 @@ def ask(
 
     if language not in (None, "en", "zh"):
         raise typer.BadParameter("choose en or zh", param_hint="--lang")
-    chosen: Language | None = "zh" if language == "zh" else "en" if language == "en" else None
+    spoken: Language | None = "zh" if language == "zh" else "en" if language == "en" else None
     message = Message(
         question,
         conversation=conversation or f"ask-{new_id()[:12]}",
         adapter="ask",
-        language=chosen,
+        language=spoken,
         documents=tuple(document or ()),
         tags=tuple(tag or ()),
     )

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="Configuration file; default ./config.yaml, then HOME/config.yaml.", show_default=False),
+    typer.Option(
+        "--config", help="Configuration file; default ./config.yaml, then HOME/config.yaml.", show_default=False
+    ),
 ]
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of botkit's data (or BOTKIT_HOME).", show_default=False)

@@ -42,7 +42,9 @@ def list_models(as_json: JsonOption = False, config: ConfigOption = None, home: 
                 found.append(describe_model(name, role, settings.paths))
             except ModelError:
                 common.err_console.print(f"{role}: {name} is chosen but not here yet: `botkit models pull {name}`.")
-    rows = [_as_json(info, [role for role in ROLES if in_use[role] == info.name and role in info.roles]) for info in found]
+    rows = [
+        _as_json(info, [role for role in ROLES if in_use[role] == info.name and role in info.roles]) for info in found
+    ]
     if as_json:
         print_json({"models": rows, "in_use": in_use})
         return
@@ -54,7 +56,9 @@ def list_models(as_json: JsonOption = False, config: ConfigOption = None, home: 
     for row in rows:
         size = f"{row['size'] / 1e6:.1f} MB" if row["size"] else "–"
         what = ", ".join(part for part in (row["title"], row["licence"]) if part)
-        table.add_row(", ".join(row["roles"]) or "?", row["name"], row["form"], "✓" if row["in_use"] else "", size, what)
+        table.add_row(
+            ", ".join(row["roles"]) or "?", row["name"], row["form"], "✓" if row["in_use"] else "", size, what
+        )
     common.console.print(table)
 
 
@@ -92,7 +96,9 @@ def show(
 @app.command()
 def use(
     role: RoleArgument,
-    name: Annotated[str, typer.Argument(help="builtin, a folder, a model of `botkit models list`, a hub id, or openai:MODEL.")],
+    name: Annotated[
+        str, typer.Argument(help="builtin, a folder, a model of `botkit models list`, a hub id, or openai:MODEL.")
+    ],
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,

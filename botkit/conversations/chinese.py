@@ -10,7 +10,9 @@ import re
 from typing import Final
 
 _HAN: Final = r"㐀-鿿"
-_NEW_TOPIC: Final = re.compile(r"^\W*(?:换个话题|换个问题|另外问一下|再问一个|问个别的|说点别的|顺便问一下|另一个问题)[\s，,：:。]*")
+_NEW_TOPIC: Final = re.compile(
+    r"^\W*(?:换个话题|换个问题|另外问一下|再问一个|问个别的|说点别的|顺便问一下|另一个问题)[\s，,：:。]*"
+)
 _LEAD: Final = re.compile(r"^(?:请问|那么|那|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*")
 _MEASURES: Final = "个种些位家本部幅张台款座条件次项所场门只辆套间首篇类份层支双块把颗届"
 _ASIDE: Final = re.compile(
@@ -18,19 +20,27 @@ _ASIDE: Final = re.compile(
 )
 """Words to the bot itself, or about oneself: no question that leaves out its subject."""
 _PRONOUN: Final = re.compile(r"(?<![吉其利])(?:它们|他们|她们|它|他(?!人|乡|国)|她)")
-_THING: Final = re.compile(rf"[这那](?:[{_MEASURES}]([{_HAN}A-Za-z]{{1,6}}?)?|里|儿|边)(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)")
+_THING: Final = re.compile(
+    rf"[这那](?:[{_MEASURES}]([{_HAN}A-Za-z]{{1,6}}?)?|里|儿|边)(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)"
+)
 _QUESTION_WORDS: Final = re.compile(
     r"什么时候|什么地方|什么样|是什么|什么是|为什么|为何|是多少|多少钱|多少|多久|多长时间|多长|多高|多大|多远|多重|多快|几点|几天|几个|几次|几年|几|"
     r"是谁|由谁|谁|在哪里|在哪儿|哪里|哪儿|哪些|哪个|哪一年|哪年|哪家|哪种|哪|怎么样|怎么办|怎样|怎么|如何|有没有|是不是|能不能|可不可以|什么|吗|呢|啊|"
     r"请问|可以|能够|应该|需要|[？?！!。，,]"
 )
-_SMALL: Final = re.compile(r"[的了是在有会要能得也都还就被把从到和与或吧呀过着给用让由一个次年月日天里上下中后前时候最别其她他它们这那我你您我们你们\s\d]")
+_SMALL: Final = re.compile(
+    r"[的了是在有会要能得也都还就被把从到和与或吧呀过着给用让由一个次年月日天里上下中后前时候最别其她他它们这那我你您我们你们\s\d]"
+)
 _STARTERS: Final = re.compile(
     r"^(?:是|可以|可不可以|能|会|要|得|需要|应该|怎么|怎样|如何|为什么|为何|多少|多久|多长|多大|多高|多重|几|什么时候|什么|何时|哪|谁|由|在|有|还|"
     r"如果|要是|万一|没|不|之后|后来|以后|之前|最|第[一二三四五]|每|其中|一共|到|付|退|住|保|[一二两三四五六七八九十百千]+[个张件次])"
 )
-_NAME: Final = re.compile(rf"[{_HAN}]{{1,6}}(?:·[{_HAN}]{{1,8}})+|《[^》]+》|“[^”]+”|[A-Za-z][\w.&-]*(?:\s[A-Z][\w.&-]*)*")
-_PERSON: Final = re.compile(rf"(?:是|由|叫|为)([{_HAN}]{{2,4}}?)(?:教授|博士|先生|女士|老师|经理|在|于|创|发|写|画|设|，|。|；|$)")
+_NAME: Final = re.compile(
+    rf"[{_HAN}]{{1,6}}(?:·[{_HAN}]{{1,8}})+|《[^》]+》|“[^”]+”|[A-Za-z][\w.&-]*(?:\s[A-Z][\w.&-]*)*"
+)
+_PERSON: Final = re.compile(
+    rf"(?:是|由|叫|为)([{_HAN}]{{2,4}}?)(?:教授|博士|先生|女士|老师|经理|在|于|创|发|写|画|设|，|。|；|$)"
+)
 _STOP_BEFORE: Final = "由是在的和与被把了从到对为于及或一部座家，。；、：“《 "
 
 
@@ -54,7 +64,8 @@ def subject_of(question: str) -> str:
     """What stands before the verb or the question word: the subject."""
     body = _LEAD.sub("", question)
     end = re.search(
-        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|会|用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]", body
+        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|会|用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]",
+        body,
     )
     subject = re.sub(r"的$", "", body[: end.start()] if end else body)
     return subject if content(subject) else topic_of(question)
@@ -71,12 +82,20 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
         pronoun = None
     if thing and len(content(body[: thing.start()])) >= 3:
         thing = None
-    instead = re.match(r"^(.{1,14}?)呢[？?。！\s]*$", body) if not re.search(r"[谁哪几]|什么|怎|多[少久长]", body[:-2]) else None
+    instead = (
+        re.match(r"^(.{1,14}?)呢[？?。！\s]*$", body)
+        if not re.search(r"[谁哪几]|什么|怎|多[少久长]", body[:-2])
+        else None
+    )
     starts = _STARTERS.match(body) is not None
     latin = re.search(r"[A-Za-z]{2}|《", body)
     short = (len(own) <= 5 if starts else len(own) <= 3) and len(body) <= 16 and not latin
     if not asked:
-        return [question], [], bool(pronoun and pronoun.start() == 0) or (starts and not own) or (bool(instead) and not own)
+        return (
+            [question],
+            [],
+            bool(pronoun and pronoun.start() == 0) or (starts and not own) or (bool(instead) and not own),
+        )
     if pronoun or thing:
         return _replaced(body, pronoun, thing, asked, answer)
     if instead:

@@ -43,11 +43,15 @@ _LEFT_OUT: Final = re.compile(
     r"the (?:other|same|first|second|third|last|next|former|latter)(?: ones?)?(?=\s*[?.!]|$)|instead(?=\s*[?.!]|$)|"
     r"in that case|tell me more|more (?:about|details|information)|go on|why not|how come|how so)\b"
 )
-_NAME: Final = re.compile(r"\b(?:(?:Dr|Mr|Mrs|Ms|Prof|St)\.?\s+)?[A-Z0-9][\w&'’.-]*(?:\s+(?:(?:of|the|de|van|von|der|da|la|al)\s+)*[A-Z0-9&][\w&'’.-]*)*")
+_NAME: Final = re.compile(
+    r"\b(?:(?:Dr|Mr|Mrs|Ms|Prof|St)\.?\s+)?[A-Z0-9][\w&'’.-]*(?:\s+(?:(?:of|the|de|van|von|der|da|la|al)\s+)*[A-Z0-9&][\w&'’.-]*)*"
+)
 _WORD: Final = re.compile(r"[\w'’&.@/+-]*\w|--\w[\w-]*")
 _STRANDED: Final = re.compile(r"(?i)\b(?:for|in|with|to|about|of|from|on|at)\s*\?*\s*$")
 _LONG_TOPIC: Final = 6
-_SENTENCE_STARTERS: Final = _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
+_SENTENCE_STARTERS: Final = (
+    _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
+)
 
 
 def is_question(text: str) -> bool:
@@ -60,7 +64,10 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     if fresh := _NEW_TOPIC.match(question):
         return [question[fresh.end() :] or question], [], False
     said = [word.lower() for word in _WORD.findall(question)]
-    if not any(word in _WH or word not in _SMALL or word in _HE or word in _IT for word in said[:40]) or said in (["ok"], ["okay"]):
+    if not any(word in _WH or word not in _SMALL or word in _HE or word in _IT for word in said[:40]) or said in (
+        ["ok"],
+        ["okay"],
+    ):
         return [question], [], False
     about = _ABOUT.match(question)
     pronouns = references(question)
@@ -97,7 +104,7 @@ def references(question: str) -> list[str]:
     words = _WORD.findall(question)
     lowered = [word.lower() for word in words]
     start = next((i for i, word in enumerate(lowered) if word in _AUXILIARIES), -1) + 1
-    found = []
+    found: list[str] = []
     for i, word in enumerate(lowered):
         if word not in _HE and word not in _IT:
             continue
@@ -108,9 +115,15 @@ def references(question: str) -> list[str]:
             relative = word == "that" and following and before not in _AUXILIARIES | _PREPOSITIONS
             if not alone or relative:
                 continue
-        inside = [w for w in lowered[start:i] if w not in _SMALL and w not in _AUXILIARIES and w not in _WH and not w.isdigit()]
+        inside = [
+            w
+            for w in lowered[start:i]
+            if w not in _SMALL and w not in _AUXILIARIES and w not in _WH and not w.isdigit()
+        ]
         names = [w for w in words[:i] if w[:1].isupper() and w.lower() not in _SENTENCE_STARTERS]
-        subordinate = any(w in ("when", "that", "which", "who", "because", "before", "after", "while", "if") for w in lowered[1:i])
+        subordinate = any(
+            w in ("when", "that", "which", "who", "because", "before", "after", "while", "if") for w in lowered[1:i]
+        )
         # "I burned the candle once, can I give it back?"
         clause = question[: question.lower().find(f" {word}")].rpartition(",")[0]
         if len([w for w in _WORD.findall(clause.lower()) if w not in _SMALL]) > 1 and not found:
@@ -151,7 +164,19 @@ def _framed(words: list[str], lowered: list[str], with_verb: bool) -> str:
         if verb in lowered[1:-1]:
             at = lowered.index(verb)
             return f"{_trimmed(words[at + 1 :])} of {_trimmed(words[:at])}"
-    if lowered and lowered[-1] in ("cost", "use", "mean", "work", "have", "do", "last", "called", "include", "cover", "located"):
+    if lowered and lowered[-1] in (
+        "cost",
+        "use",
+        "mean",
+        "work",
+        "have",
+        "do",
+        "last",
+        "called",
+        "include",
+        "cover",
+        "located",
+    ):
         words = words[:-1]
     return _trimmed(words)
 
@@ -266,7 +291,10 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
             readings.append(f"{body[: place.start(1)]}{bare}?")
         else:
             readings.append(f"{body} for {bare}?")
-            if noun := re.search(r"(?i)\b(?:the|a|an|your|our|my)\s+((?:\w+\s)?\w+?)(?=\s+(?:have|has|cost|costs|take|last|is|are|do|does)\b|$)", body):
+            if noun := re.search(
+                r"(?i)\b(?:the|a|an|your|our|my)\s+((?:\w+\s)?\w+?)(?=\s+(?:have|has|cost|costs|take|last|is|are|do|does)\b|$)",
+                body,
+            ):
                 readings.append(f"{body[: noun.start(1)]}{bare}{body[noun.end(1) :]}?")
             elif plural := re.search(r"(?i)\b(?:are|do|is|does|can|were|was)\s+((?:\w+\s)?\w+s)\b", body):
                 readings.append(f"{body[: plural.start(1)]}{bare}{body[plural.end(1) :]}?")

@@ -165,7 +165,8 @@ class SQLiteConversationStore:
         """Keep what a person thought of a reply; a second rating replaces the first."""
         with self._guarded("written"), self._transaction():
             done = self._connection.execute(
-                "UPDATE turns SET rating = ?, note = ? WHERE id = ? AND role = 'bot'", (rating, _storable(note), reply_id)
+                "UPDATE turns SET rating = ?, note = ? WHERE id = ? AND role = 'bot'",
+                (rating, _storable(note), reply_id),
             )
             if not done.rowcount:
                 raise ConversationError(f"There is no reply {reply_id!r} to rate.")
@@ -206,7 +207,9 @@ class SQLiteConversationStore:
                     done = self._connection.execute("DELETE FROM turns WHERE sender = ?", (sender,))
                     deleted = done.rowcount
                     empty = "SELECT id FROM conversations WHERE id NOT IN (SELECT conversation FROM turns)"
-                    self._connection.execute(f"DELETE FROM conversations WHERE sender = ? OR id IN ({empty})", (sender,))
+                    self._connection.execute(
+                        f"DELETE FROM conversations WHERE sender = ? OR id IN ({empty})", (sender,)
+                    )
             self._scrub()
         return deleted
 

@@ -55,9 +55,7 @@ def f1_score(prediction: str, gold: str, language: Language = "en") -> float:
     return 2 * shared / (len(predicted) + len(wanted))
 
 
-def best_over(
-    golds: Sequence[str], prediction: str, language: Language = "en"
-) -> tuple[float, float]:
+def best_over(golds: Sequence[str], prediction: str, language: Language = "en") -> tuple[float, float]:
     """Exact match and F1 with the most similar gold answer; no golds means that the right prediction is empty."""
     answers = [gold for gold in golds if answer_tokens(gold, language)] or [""]
     return (
@@ -102,7 +100,9 @@ def classification_figures(predicted: Sequence[str], wanted: Sequence[str], labe
     }
 
 
-def confusion(predicted: Sequence[str], wanted: Sequence[str], labels: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def confusion(
+    predicted: Sequence[str], wanted: Sequence[str], labels: Sequence[str]
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Counts of shape (labels, labels): row by what is right, column by what was predicted."""
     place = {label: number for number, label in enumerate(labels)}
     table = np.zeros((len(labels), len(labels)), dtype=np.int64)

@@ -124,7 +124,7 @@ class Ingester:
         path does not exist and the library knows nothing of it.
         """
         started = time.perf_counter()
-        tops = [Path(os.path.abspath(path)) for path in paths]
+        tops = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 resolve() would follow links
         for top in tops:
             if not top.exists() and not (top.parent.is_dir() and self.library.fingerprints(str(top))):
                 raise LibraryError(f"There is no file or folder {top}.")

@@ -147,11 +147,11 @@ class VectorIndex:
         temporary = file.with_suffix(".writing")
         faiss.write_index(index, str(temporary))
         _flush(temporary)
-        os.replace(temporary, file)
+        temporary.replace(file)
         manifest = self.folder / (_MANIFEST + ".writing")
         manifest.write_text(json.dumps({"generation": generation, "encoder": encoder}), encoding="utf-8")
         _flush(manifest)
-        os.replace(manifest, self.folder / _MANIFEST)
+        manifest.replace(self.folder / _MANIFEST)
         for old in self.folder.glob("vectors-*"):
             if old != file:
                 old.unlink(missing_ok=True)

@@ -38,9 +38,7 @@ class OpenAIGenerator:
         self._model = model
         self._where = base_url or "https://api.openai.com/v1"
         self._system_prompt = system_prompt
-        self._client = openai.OpenAI(
-            base_url=self._where, api_key=api_key or "none", timeout=timeout_s, max_retries=2
-        )
+        self._client = openai.OpenAI(base_url=self._where, api_key=api_key or "none", timeout=timeout_s, max_retries=2)
 
     def stream(
         self,

@@ -142,9 +142,8 @@ def models_at_hand(paths: Paths) -> list[ModelInfo]:
     """The built-in models, then those of HOME/models, by name."""
     found = [_described(BUILTIN, BUILTIN_FOLDER / role) for role in ROLES if is_botkit_folder(BUILTIN_FOLDER / role)]
     if paths.models.is_dir():
-        for folder in sorted(paths.models.iterdir()):
-            if folder.is_dir() and not folder.name.startswith("."):
-                found.append(_described(folder.name.replace("--", "/", 1), folder))
+        stored = (path for path in sorted(paths.models.iterdir()) if path.is_dir() and not path.name.startswith("."))
+        found += [_described(folder.name.replace("--", "/", 1), folder) for folder in stored]
     return found
 
 

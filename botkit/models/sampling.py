@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from botkit.models import Sampling
 
 
-def choose(
-    logits: NDArray[np.float32], said: Sequence[int], sampling: Sampling, random: np.random.Generator
-) -> int:
+def choose(logits: NDArray[np.float32], said: Sequence[int], sampling: Sampling, random: np.random.Generator) -> int:
     """The next token, from `logits` of shape (vocabulary,) and the tokens said so far.
 
     In this order: repetition penalty (Keskar et al. 2019) on the tokens of the reply, temperature, top-k, top-p

@@ -6,6 +6,7 @@ Weights come from `botkit.training.small_talk`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import unicodedata
@@ -35,7 +36,7 @@ def ngram_buckets(text: str) -> NDArray[np.int64]:
     words = "".join(character if character.isalnum() else " " for character in folded).split()
     line = f" {' '.join(words)} "
     grams = {line[i : i + size] for size in _CHARACTER_NGRAMS for i in range(len(line) - size + 1)}
-    grams.update(f"{first}_{second}" for first, second in zip(words, words[1:], strict=False))
+    grams.update(f"{first}_{second}" for first, second in itertools.pairwise(words))
     if words:
         grams.update((f"^{words[0]}", f"#{min(len(line) // 8, 12)}"))
     return np.array(sorted({zlib.crc32(gram.encode()) % BUCKETS for gram in grams}), dtype=np.int64)
@@ -61,7 +62,9 @@ class SmallTalkDetector:
         folder.mkdir(parents=True, exist_ok=True)
         scale = float(np.abs(self.weights).max()) / 127 or 1.0
         np.save(folder / "weights.npy", np.round(self.weights / scale).astype(np.int8))
-        (folder / "small_talk.json").write_text(json.dumps({"scale": scale, "bias": self.bias}) + "\n", encoding="utf-8")
+        (folder / "small_talk.json").write_text(
+            json.dumps({"scale": scale, "bias": self.bias}) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def read(cls, folder: Path = BUILTIN) -> SmallTalkDetector:

@@ -124,7 +124,7 @@ def main() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             loss = masked_loss(model, head, batch, tokenizer)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 1.0)
         optimizer.step()
         step, seen = step + 1, seen + len(batch)
@@ -158,7 +158,8 @@ class MaskedLanguageHead(nn.Module):
 
     def forward(self, hidden: Tensor, embeddings: Tensor) -> Tensor:
         """Logits over the vocabulary for hidden states of shape (n, width)."""
-        return self.scale * self.norm(nn.functional.gelu(self.dense(hidden))) @ embeddings.T + self.bias
+        logits: Tensor = self.scale * self.norm(nn.functional.gelu(self.dense(hidden))) @ embeddings.T + self.bias
+        return logits
 
 
 def masked_loss(model: nn.Module, head: MaskedLanguageHead, batch: Tensor, tokenizer) -> Tensor:  # type: ignore[no-untyped-def]

@@ -255,7 +255,12 @@ def _generator_facts(config: dict[str, Any]) -> dict[str, Any]:
         "layers": config["n_layer"],
         "heads": config["n_head"],
         "head_width": config["n_embd"] // config["n_head"],
-        "tokens": {"user": "<|user|>", "bot": "<|bot|>", "end": "<|end|>", "personas": {p: f"<|{p}|>" for p in PERSONAS}},
+        "tokens": {
+            "user": "<|user|>",
+            "bot": "<|bot|>",
+            "end": "<|end|>",
+            "personas": {p: f"<|{p}|>" for p in PERSONAS},
+        },
         "template": "<|PERSONA|> then for each exchange <|user|>TEXT<|bot|>TEXT<|end|>; the prompt ends in <|bot|>",
     }
 
@@ -321,14 +326,19 @@ def write_card(folder: Path, card: Card) -> None:
     (folder / "botkit.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = [f"# {card.name}", "", card.purpose, ""]
     lines += [f"- Base: {card.base}", f"- Languages: {', '.join(card.languages)}", f"- Licence: {card.licence}"]
-    lines += [f"- Size: {model.stat().st_size / 1e6:.1f} MB, int8 ONNX", f"- SHA-256 of model.onnx: `{manifest['sha256']}`"]
+    lines += [
+        f"- Size: {model.stat().st_size / 1e6:.1f} MB, int8 ONNX",
+        f"- SHA-256 of model.onnx: `{manifest['sha256']}`",
+    ]
     lines += ["", "## Trained on", "", *(f"- {source}" for source in card.data or ["nothing further"])]
     lines += ["", "## Made by", "", "```", *card.commands, "```"]
     if card.training:
         lines += ["", *(f"- {key}: {value}" for key, value in card.training.items())]
     lines += ["", "## Measured, in this int8 form", "", "| data | n | figures |", "| --- | --- | --- |"]
     for data, figures in card.metrics.items():
-        shown = ", ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items() if k != "n")
+        shown = ", ".join(
+            f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items() if k != "n"
+        )
         lines.append(f"| {data} | {figures.get('n', '')} | {shown} |")
     lines += ["", "## Limits", "", card.limits, ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
@@ -340,7 +350,9 @@ def main() -> None:
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--model", required=True, help="folder or hub id")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--keep-float", nargs="*", default=[], help="graph nodes whose name holds such a word stay float")
+    parser.add_argument(
+        "--keep-float", nargs="*", default=[], help="graph nodes whose name holds such a word stay float"
+    )
     arguments = parser.parse_args()
     made = export(arguments.role, arguments.model, arguments.out, keep_float=arguments.keep_float)
     print(f"{made.folder}: {made.float_bytes / 1e6:.1f} MB float, {made.int8_bytes / 1e6:.1f} MB int8")

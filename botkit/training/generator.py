@@ -52,7 +52,9 @@ def read_intents(data: Path) -> tuple[list[Intent], list[Intent]]:
     return kept, held_out
 
 
-def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def exchanges(
+    data: Path, intents: Sequence[Intent], generator: random.Random
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """One pass: a persona and one to three exchanges each, in one language."""
     by_language: dict[str, list[tuple[str, dict[str, str]]]] = {"en": [], "zh": []}
     for intent in intents:
@@ -73,7 +75,10 @@ def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -
         chosen = [pairs[index]]
         while generator.random() < 0.2 and len(chosen) < 3:
             chosen.insert(0, generator.choice(pairs))
-        yield persona, [(distort(q, generator), answers.get(persona, next(iter(answers.values())))) for q, answers in chosen]
+        yield (
+            persona,
+            [(distort(q, generator), answers.get(persona, next(iter(answers.values())))) for q, answers in chosen],
+        )
 
 
 def distort(question: str, generator: random.Random) -> str:
@@ -158,7 +163,9 @@ def batches(
         yield ids, labels
 
 
-def intent_accuracy(model: Any, tokenizer: Any, intents: Sequence[Intent], persona: str, limit: int) -> dict[str, float]:
+def intent_accuracy(
+    model: Any, tokenizer: Any, intents: Sequence[Intent], persona: str, limit: int
+) -> dict[str, float]:
     """Share of held-out questions whose greedy reply is, word for word, one of their intent's answers; per language."""
     model.eval()
     right: dict[str, list[bool]] = {"en": [], "zh": []}
@@ -212,7 +219,9 @@ def main() -> None:
             pad_token_id=0,
         )
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
+    )
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     started = saved = time.monotonic()
     step = seen = 0
@@ -234,7 +243,7 @@ def main() -> None:
                 logits = model.lm_head(hidden[:, :-1][spoken])
             loss = nn.functional.cross_entropy(logits.float(), labels[:, 1:][spoken])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step, seen, done = step + 1, seen + ids.numel(), done + 1 / len(ready)

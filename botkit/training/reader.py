@@ -82,7 +82,9 @@ def crop(question: Question, generator: random.Random, limit: int) -> Question:
     ends = "。！？；" if question.language == "zh" else ".!?"
     cut = left
     if left > 0:
-        cut = next((i + 1 for i in range(left, first) if question.context[i - 1 : i] and question.context[i] in ends), left)
+        cut = next(
+            (i + 1 for i in range(left, first) if question.context[i - 1 : i] and question.context[i] in ends), left
+        )
     context = question.context[cut:right]
     lead = len(context) - len(context.lstrip())
     cut, context = cut + lead, context.strip()
@@ -183,7 +185,9 @@ def batches(
         }
 
 
-def token_span(question: Question, offsets: Sequence[tuple[int, int]], sequence: Sequence[int | None]) -> tuple[int, int]:
+def token_span(
+    question: Question, offsets: Sequence[tuple[int, int]], sequence: Sequence[int | None]
+) -> tuple[int, int]:
     """First and last token of the answer, or (0, 0), the [CLS] position, where there is none within reach."""
     if question.start is None:
         return 0, 0
@@ -257,7 +261,7 @@ def main() -> None:
             last = output.end_logits.float().masked_fill(hidden, -1e4)
             loss = (nn.functional.cross_entropy(first, start) + nn.functional.cross_entropy(last, end)) / 2
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step, seen, done = step + 1, seen + len(start), done + len(start) / len(questions)

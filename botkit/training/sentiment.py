@@ -58,7 +58,9 @@ def neutral_examples(data: Path, limit: int, generator: random.Random) -> list[E
     return [Example(text, LABELS.index("neutral"), has_neutral=True) for text in texts]
 
 
-def batches(examples: Sequence[Example], tokenizer: Any, tokens: int, generator: random.Random) -> Iterator[dict[str, Tensor]]:
+def batches(
+    examples: Sequence[Example], tokenizer: Any, tokens: int, generator: random.Random
+) -> Iterator[dict[str, Tensor]]:
     """Padded batches of similar lengths, in random order."""
     texts = [example.text.lower() if generator.random() < 0.1 else example.text for example in examples]
     ids = tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"]
@@ -71,7 +73,10 @@ def batches(examples: Sequence[Example], tokenizer: Any, tokens: int, generator:
     generator.shuffle(groups)
     for group in groups:
         width = max(len(ids[i]) for i in group)
-        padded, mask = torch.zeros((len(group), width), dtype=torch.long), torch.zeros((len(group), width), dtype=torch.long)
+        padded, mask = (
+            torch.zeros((len(group), width), dtype=torch.long),
+            torch.zeros((len(group), width), dtype=torch.long),
+        )
         for row, i in enumerate(group):
             padded[row, : len(ids[i])] = torch.tensor(ids[i])
             mask[row, : len(ids[i])] = 1
@@ -154,7 +159,7 @@ def main() -> None:
                 logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             loss = loss_of(logits.float(), batch["label"], batch["has_neutral"])
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             step, seen = step + 1, seen + len(batch["label"])

@@ -43,15 +43,21 @@ def test_ingest_list_show_and_remove(home: Path, folder: Path, capfd: pytest.Cap
     assert (report["read"], report["chunks"]) == (["docs/a.md"], 1)
     assert [(Path(one["path"]).name, one["reason"]) for one in report["skipped"]] == [("b.csv", "not_faq")]
     listed = run_json(capfd, "knowledge", "list")
-    assert [(one["id"], one["title"], one["tags"]) for one in listed["documents"]] == [("docs/a.md", "Returns", ["shop"])]
+    assert [(one["id"], one["title"], one["tags"]) for one in listed["documents"]] == [
+        ("docs/a.md", "Returns", ["shop"])
+    ]
     assert run(capfd, "knowledge", "show", "docs/a.md") == text
     assert "[11:34]" in run(capfd, "knowledge", "show", "docs/a.md", "--chunks")
-    assert run_json(capfd, "knowledge", "stats") | {"documents": 1, "chunks": 1, "ok": True} == run_json(capfd, "knowledge", "stats")
+    assert run_json(capfd, "knowledge", "stats") | {"documents": 1, "chunks": 1, "ok": True} == run_json(
+        capfd, "knowledge", "stats"
+    )
     assert run_json(capfd, "knowledge", "remove", "docs/a.md") == {"removed": ["docs/a.md"], "n": 1}
     assert "no documents yet" in run(capfd, "knowledge", "list")
 
 
-def test_the_summary_names_what_was_left_out_and_why(home: Path, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_names_what_was_left_out_and_why(
+    home: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (folder / "a.md").write_text("Text.", encoding="utf-8")
     (folder / "empty.md").touch()
     shown = run(capfd, "ingest", folder)

@@ -34,7 +34,9 @@ def test_more_texts_than_a_batch_keep_their_order(tiny_encoder: TinyModel) -> No
 
 def test_a_long_text_counts_with_its_first_tokens(tmp_path: Path) -> None:
     encoder = OnnxEncoder(make_encoder(tmp_path / "encoder", max_length=6).folder)
-    assert np.allclose(encoder.encode(["the river is long good bad"]), encoder.encode(["the river is long " + "x" * 9999]))
+    assert np.allclose(
+        encoder.encode(["the river is long good bad"]), encoder.encode(["the river is long " + "x" * 9999])
+    )
 
 
 def test_no_texts_give_no_vectors(tiny_encoder: TinyModel) -> None:

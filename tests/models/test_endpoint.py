@@ -115,7 +115,9 @@ def endpoint() -> Iterator[Endpoint]:
 
 def ask(endpoint: Endpoint, text: str = "hello", **options: Any) -> list[str]:
     generator = OpenAIGenerator("tiny", base_url=endpoint.url, api_key="sk-secret", **options)
-    return list(generator.stream([Turn("user", "hi"), Turn("bot", "Hi."), Turn("user", text)], sampling=Sampling(seed=3)))
+    return list(
+        generator.stream([Turn("user", "hi"), Turn("bot", "Hi."), Turn("user", text)], sampling=Sampling(seed=3))
+    )
 
 
 def test_the_reply_streams_piece_by_piece(endpoint: Endpoint) -> None:
@@ -161,7 +163,7 @@ def test_a_stream_that_breaks_off_gives_its_beginning_and_then_an_error(endpoint
     endpoint.mode = "breaks"
     generator = OpenAIGenerator("tiny", base_url=endpoint.url)
     pieces = []
-    with pytest.raises(GeneratorError, match="broke off"):
+    with pytest.raises(GeneratorError, match="broke off"):  # noqa: PT012
         for piece in generator.stream([Turn("user", "hello")]):
             pieces.append(piece)  # noqa: PERF402 the pieces before the error count
     assert pieces == PIECES[:2]

@@ -142,7 +142,9 @@ def test_a_hub_models_long_conversation_is_cut_to_its_positions(gpt_folder: Path
 def test_a_chat_template_is_used_where_there_is_one(gpt_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "chat"
     shutil.copytree(gpt_folder, folder)
-    template = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}go{% endif %}"
+    template = (
+        "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}{% if add_generation_prompt %}go{% endif %}"
+    )
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     generator = TransformersGenerator(folder, system_prompt="S")
     prompt = generator._prompt([Turn("user", "hi"), Turn("bot", "yo")], "en", "friendly")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from botkit.models.runtime import load_tokenizer
 
 from .tiny import TinyModel, make_reader
 
-words = st.sampled_from(["the", "river", "is", "long", "1851", "running", "runs", "it.", "Zebra!", "北京", "大学", "(a)", " "])
+words = st.sampled_from(
+    ["the", "river", "is", "long", "1851", "running", "runs", "it.", "Zebra!", "北京", "大学", "(a)", " "]
+)
 passage_texts = st.lists(words, max_size=14).map(" ".join)
 
 
@@ -106,7 +109,7 @@ def test_spans_of_a_passage_do_not_overlap_and_are_sorted(reader: ExtractiveRead
     assert margins == sorted(margins, reverse=True)
     for number in (0, 1):
         places = sorted((span.start, span.end) for span in spans if span.passage == number)
-        assert all(first[1] <= second[0] for first, second in zip(places, places[1:], strict=False))
+        assert all(first[1] <= second[0] for first, second in itertools.pairwise(places))
 
 
 def test_a_long_passage_is_read_to_its_end(reader_model: TinyModel, reader: ExtractiveReader) -> None:

@@ -42,7 +42,14 @@ def test_a_model_of_two_classes_has_no_neutral(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("label", "tone"),
-    [("NEG", "negative"), ("Neutral", "neutral"), ("POSITIVE", "positive"), ("1 star", "negative"), ("3 stars", "neutral"), ("5 stars", "positive")],
+    [
+        ("NEG", "negative"),
+        ("Neutral", "neutral"),
+        ("POSITIVE", "positive"),
+        ("1 star", "negative"),
+        ("3 stars", "neutral"),
+        ("5 stars", "positive"),
+    ],
 )
 def test_labels_of_hub_models_are_understood(label: str, tone: str) -> None:
     assert tone_of(label, [label]) == tone

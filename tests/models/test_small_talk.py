@@ -17,7 +17,16 @@ def detector() -> SmallTalkDetector:
 
 
 @pytest.mark.parametrize(
-    "text", ["hello there", "how are you doing today?", "tell me a joke", "thanks a lot!", "你好", "你叫什么名字呀", "讲个笑话吧"]
+    "text",
+    [
+        "hello there",
+        "how are you doing today?",
+        "tell me a joke",
+        "thanks a lot!",
+        "你好",
+        "你叫什么名字呀",
+        "讲个笑话吧",
+    ],
 )
 def test_small_talk_is_noticed(detector: SmallTalkDetector, text: str) -> None:
     assert detector.probability(text) > 0.5

@@ -5,6 +5,7 @@ Each graph is a table look-up on the token ids, so that a test can compute in nu
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -192,9 +193,17 @@ def make_generator(folder: Path, *, context_length: int = 64, replies: dict[str,
     for persona, reply in replies.items():
         row = tokenizer.token_to_id(f"<|{persona}|>") * size
         ids = [tokenizer.token_to_id("<|bot|>"), *tokenizer.encode(reply).ids, tokenizer.token_to_id("<|end|>")]
-        for before, after in zip(ids, ids[1:], strict=False):
+        for before, after in itertools.pairwise(ids):
             following[row + before, after] = 20
-    integers = {"last": [-1], "first": [0], "one": [1], "axis": [2], "size": [size], "key_shape": [1, 1, -1, 1], "row": [1, size]}
+    integers = {
+        "last": [-1],
+        "first": [0],
+        "one": [1],
+        "axis": [2],
+        "size": [size],
+        "key_shape": [1, 1, -1, 1],
+        "row": [1, size],
+    }
     constants: dict[str, NDArray[Any]] = {name: np.array(value, dtype=np.int64) for name, value in integers.items()}
     constants |= {"following": following}
     nodes = [

@@ -1,0 +1,226 @@
+"""`botkit evaluate`: measure the parts and the whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.cli.ingest import progress_bar
+from botkit.errors import DataError
+from botkit.evaluation import formats
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the models and the whole bot.")
+Example = TypeVar("Example")
+
+DataOption = Annotated[
+    Path, typer.Option("--data", help="The file to measure on; it may be gzipped.", show_default=False)
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples, chosen at random.")]
+FailuresOption = Annotated[
+    Path | None, typer.Option("--failures", help="Write what went wrong to this file, as JSON lines.")
+]
+
+
+@app.command()
+def reader(
+    data: DataOption,
+    limit: LimitOption = None,
+    threshold: Annotated[
+        float, typer.Option(help="Margin over no answer below which the reader declines, in logits.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Read each question's own paragraph: SQuAD 1.1 or 2.0 JSON, or JSON lines."""
+    from botkit.evaluation.reader import evaluate_reader
+    from botkit.models.registry import load_reader
+
+    settings = settings_from(config, home)
+    examples = chosen(formats.read_reading(data), limit)
+    model = load_reader(settings.config.models, settings.paths)
+    report = evaluate_reader(model, examples, threshold=threshold, track=_track("Reading", as_json))
+    _tell({**report, "model": model.name}, as_json)
+
+
+@app.command()
+def retrieval(
+    data: DataOption,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Search all paragraphs of a SQuAD-style file with its questions."""
+    from botkit.evaluation.retrieval import evaluate_retrieval
+
+    settings = settings_from(config, home)
+    examples = _limited_questions(formats.read_reading(data), limit)
+    with progress_bar(hidden=as_json) as progress:
+        report = evaluate_retrieval(settings, examples, track=_track("Searching", True), progress=progress)
+    _tell(report, as_json)
+
+
+@app.command()
+def qa(
+    data: DataOption,
+    limit: LimitOption = None,
+    knowledge: Annotated[
+        Path | None, typer.Option(help="Folder of documents that a question file asks about; what ships by default.")
+    ] = None,
+    failures: FailuresOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Ask the whole bot: a SQuAD-style file (its paragraphs become the documents), or a file of questions."""
+    from botkit.evaluation.qa import Asked, evaluate_open_book, evaluate_questions
+
+    settings = settings_from(config, home)
+    if knowledge is not None and not knowledge.exists():
+        raise DataError(f"{knowledge}: there is no such folder.")
+    folder = knowledge.absolute() if knowledge else None
+
+    async def run() -> tuple[dict[str, Any], list[Asked]]:
+        if formats.is_routed(data):
+            questions = chosen(formats.read_questions(data), limit)
+            return await evaluate_questions(settings, questions, knowledge=folder, track=_track("Asking", as_json))
+        examples = _limited_questions(formats.read_reading(data), limit)
+        return await evaluate_open_book(settings, examples, track=_track("Asking", as_json))
+
+    report, asked = asyncio.run(run())
+    if failures is not None:
+        lines = (json.dumps(one.as_json(), ensure_ascii=False) for one in asked if not one.right)
+        failures.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    _tell(report, as_json)
+
+
+@app.command()
+def sentiment(
+    data: DataOption,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Classify labelled texts."""
+    from botkit.evaluation.sentiment import evaluate_sentiment
+    from botkit.models.registry import load_sentiment
+
+    settings = settings_from(config, home)
+    examples = chosen(formats.read_labelled(data), limit)
+    model = load_sentiment(settings.config.models, settings.paths)
+    _tell({**evaluate_sentiment(model, examples, track=_track("Classifying", as_json)), "model": model.name}, as_json)
+
+
+@app.command()
+def generator(
+    data: DataOption,
+    limit: LimitOption = None,
+    persona: Annotated[str, typer.Option(help="Whose answers count for intents.")] = "friendly",
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Perplexity over conversations; for small-talk intents, whether the replies are to the point."""
+    from botkit.evaluation.generator import evaluate_generator
+    from botkit.models.registry import load_generator
+
+    settings = settings_from(config, home)
+    conversations, intents = formats.read_dialogues(data)
+    conversations = chosen(conversations, limit)
+    if limit is not None and intents:
+        each = max(1, limit // len(intents))
+        intents = [
+            formats.Intent(intent.language, tuple(chosen(intent.questions, each)), intent.answers) for intent in intents
+        ]
+    model = load_generator(settings.config.models, settings.paths)
+    report = evaluate_generator(model, conversations, intents, persona=persona, track=_track("Generating", as_json))
+    _tell({**report, "model": model.name}, as_json)
+
+
+def chosen(examples: Sequence[Example], limit: int | None) -> list[Example]:
+    """At most `limit` examples, the same random ones every time, in their order."""
+    if limit is None or limit >= len(examples):
+        return list(examples)
+    numbers = sorted(random.Random(1).sample(range(len(examples)), limit))
+    return [examples[number] for number in numbers]
+
+
+def _limited_questions(examples: Sequence[formats.ReadingExample], limit: int | None) -> list[formats.ReadingExample]:
+    """Fewer questions make fewer paragraphs, and so an easier search: say so."""
+    kept = chosen(examples, limit)
+    if len(kept) < len(examples):
+        common.err_console.print("note: with --limit only the paragraphs of the chosen questions are indexed.")
+    return kept
+
+
+def _track(what: str, hidden: bool) -> Any:
+    """Progress with rate and time left, on standard error."""
+
+    def track(items: Sequence[Any]) -> Iterable[Any]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(
+            *columns,
+            console=common.err_console,
+            transient=True,
+            disable=hidden or not common.err_console.is_terminal,
+        ) as bar:
+            yield from bar.track(items)
+
+    return track
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json({name: _rounded(value) for name, value in report.items()})
+        return
+    from rich.table import Table
+
+    nested = {name: value for name, value in report.items() if isinstance(value, dict) and value}
+    plain = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    plain.add_column()
+    plain.add_column(justify="right")
+    for name, value in report.items():
+        if name not in nested and not isinstance(value, (dict, list)):
+            plain.add_row(name, _shown(value))
+    common.console.print(plain)
+    for title, group in nested.items():
+        rows = group if all(isinstance(value, dict) for value in group.values()) else {title: group}
+        table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0))
+        columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+        table.add_column("")
+        for column in columns:
+            table.add_column(column, justify="right")
+        for name, row in rows.items():
+            table.add_row(name, *(_shown(row.get(column, "")) for column in columns))
+        common.console.print(table)
+    if "confusion" in report:
+        table = Table(box=None, title="confusion (rows: right, columns: predicted)", title_justify="left")
+        for heading in ("", *report["labels"]):
+            table.add_column(heading, justify="right")
+        for label, counts in zip(report["labels"], report["confusion"], strict=True):
+            table.add_row(label, *(str(count) for count in counts))
+        common.console.print(table)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return value

@@ -1,0 +1,202 @@
+"""Reading evaluation files. Every fault is told with file and line, before anything is measured."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from botkit.errors import DataError
+from botkit.language import detect
+from botkit.messages import Language, Turn
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingExample:
+    """A question, the paragraph it is asked of, and the accepted answers; none where the paragraph does not answer it."""
+
+    id: str
+    title: str
+    context: str
+    question: str
+    answers: tuple[str, ...]
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedQuestion:
+    """A question for the whole bot. `history` are the person's earlier messages; `route` is what should come of it."""
+
+    id: str
+    language: Language
+    kind: str
+    question: str
+    answers: tuple[str, ...]
+    history: tuple[str, ...]
+    route: Literal["answer", "unknown"]
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledText:
+    """A text and its tone."""
+
+    text: str
+    label: str
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Ways to say one thing and the accepted replies, by persona."""
+
+    language: Language
+    questions: tuple[str, ...]
+    answers: Mapping[str, str]
+
+
+def read_reading(path: Path) -> list[ReadingExample]:
+    """Examples of a SQuAD 1.1 or 2.0 file (JSON), or of JSON lines `{"title", "question", "context", "answers"}`."""
+    text = _text(path)
+    if text.lstrip().startswith("{") and '"data"' in text[:2000]:
+        return list(_squad(path, text))
+    examples = []
+    for line, row in _rows(path, text):
+        question, context = _field(path, line, row, "question"), _field(path, line, row, "context")
+        golds = tuple(_answer(path, line, answer) for answer in _list(path, line, row, "answers"))
+        number = str(row.get("id", line))
+        examples.append(ReadingExample(number, str(row.get("title", "")), context, question, golds, detect(context)))
+    return examples
+
+
+def _squad(path: Path, text: str) -> Iterator[ReadingExample]:
+    try:
+        for article in json.loads(text)["data"]:
+            for paragraph in article["paragraphs"]:
+                context = paragraph["context"]
+                for asked in paragraph["qas"]:
+                    golds = () if asked.get("is_impossible") else tuple(answer["text"] for answer in asked["answers"])
+                    title = str(article.get("title", "")).replace("_", " ")
+                    yield ReadingExample(asked["id"], title, context, asked["question"], golds, detect(context))
+    except (ValueError, KeyError, TypeError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{path}{line}: not in the SQuAD format ({type(error).__name__}: {error}).") from error
+
+
+def read_questions(path: Path) -> list[RoutedQuestion]:
+    """Questions for the whole bot: JSON lines with `question`, `route`, and where there are any `answers`, `history`, `lang`."""
+    questions = []
+    for line, row in _rows(path, _text(path)):
+        question = _field(path, line, row, "question")
+        answers = tuple(str(answer) for answer in _list(path, line, row, "answers"))
+        route = row.get("route", "answer" if answers else "unknown")
+        if route not in ("answer", "unknown"):
+            raise DataError(f"{path}:{line}: route is {route!r}; write answer or unknown.")
+        if route == "answer" and not answers:
+            raise DataError(f"{path}:{line}: a question with the route answer needs `answers`.")
+        language = row.get("lang") or detect(question)
+        if language not in ("en", "zh"):
+            raise DataError(f"{path}:{line}: lang is {language!r}; write en or zh.")
+        questions.append(
+            RoutedQuestion(
+                str(row.get("id", line)),
+                language,
+                str(row.get("kind", route)),
+                question,
+                answers,
+                tuple(str(text) for text in _list(path, line, row, "history")),
+                route,
+                str(row.get("document", "")),
+            )
+        )
+    return questions
+
+
+def is_routed(path: Path) -> bool:
+    """Whether a file holds questions for the whole bot, rather than paragraphs with questions."""
+    text = _text(path)
+    if '"data"' in text[:2000] and not text.lstrip().startswith('{"id"'):
+        return False
+    return all("context" not in row for _, row in list(_rows(path, text.split("\n", 1)[0]))[:1])
+
+
+def read_labelled(path: Path) -> list[LabelledText]:
+    """Texts with tones: JSON lines `{"text", "label", "lang"}`."""
+    found = []
+    for line, row in _rows(path, _text(path)):
+        text, label = _field(path, line, row, "text"), _field(path, line, row, "label")
+        if label not in ("negative", "neutral", "positive"):
+            raise DataError(f"{path}:{line}: label is {label!r}; write negative, neutral or positive.")
+        found.append(LabelledText(text, label, row.get("lang") or detect(text)))
+    return found
+
+
+def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
+    """Conversations (`{"turns"}`, the person first) and intents (`{"questions", "answers"}`) of a file of JSON lines."""
+    conversations: list[list[Turn]] = []
+    intents: list[Intent] = []
+    for line, row in _rows(path, _text(path)):
+        if "turns" in row:
+            turns = [str(text) for text in _list(path, line, row, "turns")]
+            conversations.append([Turn("bot" if number % 2 else "user", text) for number, text in enumerate(turns)])
+        elif isinstance(row.get("answers"), dict) and row["answers"]:
+            questions = tuple(str(text) for text in _list(path, line, row, "questions"))
+            language: Language = "zh" if row.get("lang") == "zh" else "en"
+            intents.append(Intent(language, questions, {str(k): str(v) for k, v in row["answers"].items()}))
+        else:
+            raise DataError(f"{path}:{line}: neither `turns` nor `questions` with `answers` by persona.")
+    return conversations, intents
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 (byte {error.start}).") from error
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}).") from error
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty.")
+    return text
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, written in enumerate(text.split("\n"), 1):
+        if not written.strip():
+            continue
+        try:
+            row = json.loads(written)
+        except ValueError as error:
+            raise DataError(f"{path}:{line}: not a JSON object ({error}). One object a line is expected.") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{line}: a JSON object is expected, found {type(row).__name__}.")
+        yield line, row
+
+
+def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{path}:{line}: `{name}` is missing or no text.")
+    return value
+
+
+def _list(path: Path, line: int, row: Mapping[str, Any], name: str) -> list[Any]:
+    value = row.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise DataError(f"{path}:{line}: `{name}` must be a list.")
+    return value
+
+
+def _answer(path: Path, line: int, answer: Any) -> str:
+    text = answer.get("text") if isinstance(answer, dict) else answer
+    if not isinstance(text, str):
+        raise DataError(f"{path}:{line}: an answer must be text, or an object with `text`.")
+    return text

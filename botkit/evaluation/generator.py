@@ -1,0 +1,89 @@
+"""The generator: how well it foresees what was said, and whether its small talk is to the point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from botkit.errors import DataError
+from botkit.evaluation.formats import Intent
+from botkit.evaluation.metrics import distinct, f1_score, mean
+from botkit.evaluation.reader import Track
+from botkit.language import detect
+from botkit.messages import Language, Turn
+from botkit.models import Generator, Sampling
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A generator that can tell how probable a reply is. Endpoints cannot."""
+
+    def log_likelihood(self, turns: Sequence[Turn], *, language: Language, persona: str) -> tuple[float, int]:
+        """Natural log-probability of the last turn after those before it, and its number of tokens."""
+        ...
+
+
+def evaluate_generator(
+    generator: Generator,
+    conversations: Sequence[Sequence[Turn]],
+    intents: Sequence[Intent],
+    *,
+    persona: str = "friendly",
+    track: Track = iter,
+) -> dict[str, Any]:
+    """Perplexity over the replies, and for intents the share of (greedy) replies of the right intent.
+
+    A reply is of the intent to whose answers it is most similar (F1 over words or characters). Perplexity is the
+    exponential of the mean negative log-probability of a token, so models with other tokenizers do not compare.
+    """
+    jobs = [(intent, question) for intent in intents for question in intent.questions]
+    report: dict[str, Any] = {}
+    if isinstance(generator, Foreseeing):
+        replies = [turns[: last + 1] for turns in conversations for last in range(1, len(turns), 2)]
+        replies += [
+            [Turn("user", question), Turn("bot", intent.answers.get(persona, next(iter(intent.answers.values()))))]
+            for intent, question in jobs
+        ]
+        total, tokens = 0.0, 0
+        for turns in track(replies):
+            log_probability, length = generator.log_likelihood(turns, language=detect(turns[-1].text), persona=persona)
+            total, tokens = total + log_probability, tokens + length
+        report |= {"perplexity": math.exp(-total / max(1, tokens)), "tokens": tokens, "n": len(replies)}
+    elif not jobs:
+        raise DataError("This generator cannot tell probabilities, and the file has no intents: nothing to measure.")
+    if jobs:
+        report |= _intents(generator, intents, jobs, persona, track)
+    return report
+
+
+def _intents(
+    generator: Generator, intents: Sequence[Intent], jobs: Sequence[tuple[Intent, str]], persona: str, track: Track
+) -> dict[str, Any]:
+    greedy = Sampling(temperature=0.0, repetition_penalty=1.0)
+    right: dict[Language, list[bool]] = {}
+    said: list[str] = []
+    for intent, question in track(jobs):
+        turns = [Turn("user", question)]
+        reply = "".join(generator.stream(turns, sampling=greedy, language=intent.language, persona=persona))
+        said.append(reply)
+        rivals = [other for other in intents if other.language == intent.language]
+        nearest = max(rivals, key=lambda other: _similarity(reply, other))
+        right.setdefault(intent.language, []).append(
+            nearest is intent or _similarity(reply, nearest) == _similarity(reply, intent)
+        )
+    report: dict[str, Any] = {
+        "intent_accuracy": mean([one for found in right.values() for one in found]),
+        "distinct_1": distinct(said, 1),
+        "distinct_2": distinct(said, 2),
+        "n": len(jobs),
+    }
+    if len(right) > 1:
+        report["languages"] = {
+            language: {"intent_accuracy": mean(found), "n": len(found)} for language, found in right.items()
+        }
+    return report
+
+
+def _similarity(reply: str, intent: Intent) -> float:
+    return max(f1_score(reply, answer, intent.language) for answer in intent.answers.values())

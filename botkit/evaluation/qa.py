@@ -1,0 +1,185 @@
+"""The whole bot: from question to reply, over a file's paragraphs or over documents of one's own."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botkit.config import Settings
+from botkit.evaluation.formats import ReadingExample, RoutedQuestion
+from botkit.evaluation.metrics import best_over, calibration_error, mean, percentiles
+from botkit.evaluation.openbook import paragraphs_home, with_home
+from botkit.evaluation.reader import Track
+from botkit.messages import Language, Message, Reply
+
+if TYPE_CHECKING:
+    from botkit.engine import Engine
+    from botkit.knowledge.ingest import Progress
+
+_RIGHT = 0.6
+"""F1 from which an answer counts as right where calibration is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and what came of it; `right` is whether the reply is the one wanted."""
+
+    id: str
+    kind: str
+    language: Language
+    question: str
+    answers: tuple[str, ...]
+    reply: Reply
+    exact: float
+    f1: float
+    right: bool
+
+    @property
+    def answered(self) -> bool:
+        """Whether the bot gave an answer."""
+        return self.reply.route == "answer"
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file of what went wrong."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "question": self.question,
+            "answers": list(self.answers),
+            "route": self.reply.route,
+            "said": self.reply.text,
+            "span": self.reply.answer,
+            "confidence": round(self.reply.confidence, 4),
+            "query": self.reply.trace.query if self.reply.trace else "",
+            "sources": [source.document for source in self.reply.sources],
+        }
+
+
+async def evaluate_open_book(
+    settings: Settings,
+    examples: Sequence[ReadingExample],
+    *,
+    track: Track = iter,
+    progress: Callable[[Progress], None] | None = None,
+) -> tuple[dict[str, Any], list[Asked]]:
+    """Index the examples' paragraphs and ask every question, each in a conversation of its own.
+
+    The marked span is scored; a reply that is no answer counts as an empty one.
+    """
+    with paragraphs_home(settings, examples, progress) as (apart, _):
+        engine = _engine(apart)
+        try:
+            asked = []
+            for number, example in enumerate(track(examples)):
+                reply = await engine.answer(Message(example.question, conversation=f"q{number}"))
+                said = reply.answer if reply.route == "answer" else ""
+                exact, f1 = best_over(example.answers, said, example.language)
+                kind = "answerable" if example.answers else "unanswerable"
+                right = (f1 >= _RIGHT) if example.answers else not said
+                asked.append(
+                    Asked(
+                        example.id, kind, example.language, example.question, example.answers, reply, exact, f1, right
+                    )
+                )
+        finally:
+            await engine.close()
+    return _report(asked), asked
+
+
+async def evaluate_questions(
+    settings: Settings,
+    questions: Sequence[RoutedQuestion],
+    *,
+    knowledge: Path | None = None,
+    track: Track = iter,
+    progress: Callable[[Progress], None] | None = None,
+) -> tuple[dict[str, Any], list[Asked]]:
+    """Ask questions of the documents in `knowledge`, or of those that ship with botkit, in a home of their own.
+
+    A reply to an answerable question is right where it is an answer and holds one of the accepted ones; one to an
+    unanswerable question where it is none. Earlier messages of a question are said first, in the same conversation.
+    """
+    with tempfile.TemporaryDirectory(prefix="botkit-evaluation-") as name:
+        apart = with_home(
+            settings, Path(name), include_builtin=knowledge is None, paths=[knowledge] if knowledge else []
+        )
+        engine = _engine(apart)
+        try:
+            engine.knowledge.prepare(progress)
+            asked = []
+            for question in track(questions):
+                for said in question.history:
+                    await engine.answer(Message(said, conversation=question.id))
+                reply = await engine.answer(Message(question.question, conversation=question.id))
+                asked.append(_judged(question, reply))
+        finally:
+            await engine.close()
+    return _report(asked), asked
+
+
+def _engine(settings: Settings) -> Engine:
+    from botkit.engine import engine_from
+
+    return engine_from(settings)
+
+
+def _judged(question: RoutedQuestion, reply: Reply) -> Asked:
+    answered = reply.route == "answer"
+    span = reply.answer if answered else ""
+    golds = question.answers if question.route == "answer" else ()
+    exact, f1 = best_over(golds, span, question.language)
+    said = plain(reply.text)
+    right = answered and any(plain(gold) in said for gold in golds) if golds else not answered
+    return Asked(question.id, question.kind, question.language, question.question, golds, reply, exact, f1, right)
+
+
+def plain(text: str) -> str:
+    """Text for comparing: compatibility forms, case, punctuation and blanks folded away, decimal points kept."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return re.sub(r"(?<!\d)[^\w]+|[^\w.,]+|[.,](?!\d)", "", folded)
+
+
+def _report(asked: Sequence[Asked]) -> dict[str, Any]:
+    report = _figures(asked)
+    languages = sorted({one.language for one in asked})
+    if len(languages) > 1:
+        report["languages"] = {
+            language: _figures([one for one in asked if one.language == language]) for language in languages
+        }
+    kinds = sorted({(one.language, one.kind) for one in asked})
+    report["kinds"] = {
+        f"{language} {kind}": {
+            "accuracy": mean([one.right for one in asked if (one.language, one.kind) == (language, kind)]),
+            "n": sum((one.language, one.kind) == (language, kind) for one in asked),
+        }
+        for language, kind in kinds
+    }
+    report["latency"] = percentiles([one.reply.timings_ms.get("total", 0.0) for one in asked])
+    return report
+
+
+def _figures(asked: Sequence[Asked]) -> dict[str, Any]:
+    answerable = [one for one in asked if one.answers]
+    others = [one for one in asked if not one.answers]
+    answered = [one for one in asked if one.answered]
+    return {
+        "exact": mean([one.exact for one in asked]),
+        "f1": mean([one.f1 for one in asked]),
+        "has_answer_f1": mean([one.f1 for one in answerable]),
+        "no_answer_f1": mean([one.f1 for one in others]),
+        "accuracy": mean([one.right for one in asked]),
+        "right": mean([one.right for one in answerable]),
+        "declined": mean([not one.answered for one in others]),
+        "route_accuracy": mean([one.answered == bool(one.answers) for one in asked]),
+        "answered": mean([one.answered for one in asked]),
+        "precision": mean([one.right for one in answered]),
+        "calibration_error": calibration_error(
+            [one.reply.confidence for one in answered], [one.right for one in answered]
+        ),
+        "n": len(asked),
+    }

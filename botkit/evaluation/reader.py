@@ -1,0 +1,56 @@
+"""Reading alone: each question against its own paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from botkit.evaluation.formats import ReadingExample
+from botkit.evaluation.metrics import best_over, mean
+from botkit.models import Reader
+
+Track = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+def evaluate_reader(
+    reader: Reader, examples: Sequence[ReadingExample], *, threshold: float = 0.0, track: Track = iter
+) -> dict[str, Any]:
+    """Exact match and F1, in all and for questions with and without an answer, as the official SQuAD scripts score.
+
+    The reader declines where its best span lies less than `threshold` above "no answer". Where every question has an
+    answer, as in SQuAD 1.1, it may not decline.
+    """
+    may_decline = any(not example.answers for example in examples)
+    scored = []
+    for example in track(examples):
+        spans = reader.read(example.question, [example.context], top_k=1)
+        said = spans[0].text if spans else ""
+        if may_decline and spans and spans[0].score - spans[0].no_answer_score < threshold:
+            said = ""
+        scored.append((example, *best_over(example.answers, said, example.language)))
+    return {**figures(scored), "languages": by_language(scored)}
+
+
+def figures(scored: Sequence[tuple[ReadingExample, float, float]]) -> dict[str, float]:
+    """The official figures of (example, exact, f1) triples."""
+    answerable = [one for one in scored if one[0].answers]
+    others = [one for one in scored if not one[0].answers]
+    return {
+        "exact": mean([exact for _, exact, _ in scored]),
+        "f1": mean([f1 for _, _, f1 in scored]),
+        "has_answer_exact": mean([exact for _, exact, _ in answerable]),
+        "has_answer_f1": mean([f1 for _, _, f1 in answerable]),
+        "no_answer_exact": mean([exact for _, exact, _ in others]),
+        "no_answer_f1": mean([f1 for _, _, f1 in others]),
+        "has_answer_n": len(answerable),
+        "no_answer_n": len(others),
+        "n": len(scored),
+    }
+
+
+def by_language(scored: Sequence[tuple[ReadingExample, float, float]]) -> Mapping[str, dict[str, float]]:
+    """The figures of each language, where there are several."""
+    languages = sorted({example.language for example, _, _ in scored})
+    if len(languages) < 2:
+        return {}
+    return {language: figures([one for one in scored if one[0].language == language]) for language in languages}
