@@ -37,7 +37,8 @@ FEATURES: Final = (
     "faq_overlap",
 )
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
-_SMALL_TALK_SURE: Final = 0.9
+SMALL_TALK_SURE: Final = 0.9
+"""Probability from which a message is small talk whatever the documents say, and is not searched for."""
 _SMALL_TALK_LIKELY: Final = 0.5
 
 
@@ -196,8 +197,8 @@ def decide(
     confidence = best.confidence if best else 0.0
     chats = config.small_talk
 
-    if chats and small_talk >= _SMALL_TALK_SURE:
-        return Decision("chat", f"small talk: {small_talk:.2f} ≥ {_SMALL_TALK_SURE}", small_talk)
+    if chats and small_talk >= SMALL_TALK_SURE:
+        return small_talk_decision(small_talk)
     if unresolved:
         return Decision("clarify", "the message refers to something that was not mentioned", 1.0)
     if best and confidence >= threshold:
@@ -213,6 +214,11 @@ def decide(
     if chats and small_talk >= _SMALL_TALK_LIKELY:
         return Decision("chat", f"no answer, and small talk: {small_talk:.2f} ≥ {_SMALL_TALK_LIKELY}", small_talk)
     return Decision("unknown", f"confidence {confidence:.2f} < threshold {threshold:.2f}", 1.0 - confidence)
+
+
+def small_talk_decision(probability: float) -> Decision:
+    """The route of a message that is certainly small talk."""
+    return Decision("chat", f"small talk: {probability:.2f} ≥ {SMALL_TALK_SURE}", probability)
 
 
 def _rival(best: Candidate, ranked: Sequence[Candidate], threshold: float, margin: float) -> Candidate | None:

@@ -26,7 +26,15 @@ from botkit.conversations.contextualise import Contextualiser
 from botkit.conversations.store import ConversationStore
 from botkit.conversations.trend import wants_human
 from botkit.conversations.window import window
-from botkit.decision import Candidate, Decision, candidates, decide, passage_for_reader
+from botkit.decision import (
+    SMALL_TALK_SURE,
+    Candidate,
+    Decision,
+    candidates,
+    decide,
+    passage_for_reader,
+    small_talk_decision,
+)
 from botkit.errors import GeneratorError
 from botkit.hand_off import HandOffError, call_hook
 from botkit.knowledge.base import Knowledge
@@ -208,6 +216,8 @@ class Engine:
             turn.query, turn.rewritten = resolution.query[:LONGEST_QUERY], resolution.rewritten
         with turn.stage("small_talk"):
             turn.small_talk = self.parts.small_talk().probability(turn.text)
+        if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
+            return small_talk_decision(turn.small_talk)
         with turn.stage("retrieve"):
             where = SearchFilter(documents=turn.message.documents, tags=turn.message.tags)
             turn.hits = await self._run(

@@ -118,15 +118,15 @@ def hard_negatives(questions: Sequence[Question], count: int, generator: random.
     return chosen
 
 
-def mixture(data: Path, generator: random.Random) -> Iterator[Question]:
+def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000) -> Iterator[Question]:
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives."""
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
     taiwan = read_questions(data / "qa/zh_drcd_train.jsonl.gz", simplify=True)
     chosen = [*squad, *hard_negatives(squad, 2_000, generator)]
     chosen += read_questions(data / "qa/qed_train.jsonl.gz")
-    chosen += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 800)
-    chosen += generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), 5_000)
+    chosen += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 500)
+    chosen += generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), one_sentence)
     chosen += [*chinese, *generator.sample(taiwan, 3_000)]
     chosen += hard_negatives(chinese, 700, generator) + hard_negatives(taiwan, 500, generator)
     # a crop of a long Chinese context that misses the answer is a natural unanswerable question
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1.5e-4, help="peak learning rate")
     parser.add_argument("--warm-up", type=float, default=0.06, help="share of the training with a rising rate")
+    parser.add_argument("--one-sentence", type=int, default=5_000, help="QAMR questions in a pass")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -244,7 +245,7 @@ def main() -> None:
     model.train()
     progress = 0.0
     while progress < 1:
-        questions = list(mixture(arguments.data, generator))
+        questions = list(mixture(arguments.data, generator, arguments.one_sentence))
         for batch in batches(questions, tokenizer, arguments.tokens, generator):
             spent = spent_before + (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, spent / arguments.minutes)

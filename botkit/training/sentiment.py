@@ -2,10 +2,10 @@
 
     python -m botkit.training.sentiment --data ../shared/data --base models/minilm-zh --out models/sentiment
 
-Film sentences and shop reviews have no neutral examples, so a model told about the three classes by them alone would
-learn that such texts are never neutral. For these two sources the loss only compares negative with positive; neutral is
-learnt from the tweets, and from what people say to assistants and ask about articles: a plain question is no complaint,
-in Chinese neither, for which there is no other neutral text.
+Film sentences have no neutral examples, so a model told about the three classes by them alone would learn that such
+texts are never neutral. For them the loss only compares negative with positive; neutral is learnt from the tweets, and
+from what people say to assistants and ask about articles: a plain question is no complaint. Chinese has no other neutral
+text, so its reviews count as not neutral.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from botkit.training.small_talk import rows
 
 LABELS: Final = ("negative", "neutral", "positive")
 LONGEST: Final = 128
-TWO_CLASS: Final = ("en_sst2", "zh_reviews")
+TWO_CLASS: Final = ("en_sst2",)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""`botkit chat`: talk in the terminal, through the adapter that is registered for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from botkit.cli.common import ConfigOption, HomeOption, settings_from
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def chat(
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, for pipes and screen readers.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --plain: one JSON object for each line, and nothing else.")
+    ] = False,
+    conversation: Annotated[str, typer.Option(help="Go on with this conversation.", show_default=False)] = "",
+    language: Annotated[str | None, typer.Option("--lang", help="en or zh; detected by default.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Answer only from documents with this tag.")] = None,
+    theme: Annotated[str | None, typer.Option(help="dark or light.")] = None,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Talk with the bot in the terminal; plain lines where there is none."""
+    from botkit.engine import engine_from
+    from botkit.logs import set_up
+    from botkit.plugins import make_adapter
+
+    settings = settings_from(config, home)
+    set_up(settings.config.logging)
+    overrides: dict[str, Any] = {"plain": plain or as_json, "json_lines": as_json}
+    if language not in (None, "en", "zh"):
+        raise typer.BadParameter("choose en or zh", param_hint="--lang")
+    if theme not in (None, "dark", "light"):
+        raise typer.BadParameter("choose dark or light", param_hint="--theme")
+    chosen = {"conversation": conversation, "language": language, "tags": tag, "theme": theme}
+    overrides |= {name: value for name, value in chosen.items() if value}
+    adapter = make_adapter("terminal", settings, **overrides)
+
+    async def talk() -> None:
+        engine = engine_from(settings)
+        try:
+            await adapter.serve(engine)
+        finally:
+            await engine.close()
+
+    asyncio.run(talk())
