@@ -21,7 +21,7 @@ def chat(
     conversation: Annotated[str, typer.Option(help="Go on with this conversation.", show_default=False)] = "",
     language: Annotated[str | None, typer.Option("--lang", help="en or zh; detected by default.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Answer only from documents with this tag.")] = None,
-    theme: Annotated[str | None, typer.Option(help="dark or light.")] = None,
+    theme: Annotated[str | None, typer.Option(help="auto, light or dark.")] = None,
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -35,8 +35,8 @@ def chat(
     overrides: dict[str, Any] = {"plain": plain or as_json, "json_lines": as_json}
     if language not in (None, "en", "zh"):
         raise typer.BadParameter("choose en or zh", param_hint="--lang")
-    if theme not in (None, "dark", "light"):
-        raise typer.BadParameter("choose dark or light", param_hint="--theme")
+    if theme not in (None, "auto", "light", "dark"):
+        raise typer.BadParameter("choose auto, light or dark", param_hint="--theme")
     chosen = {"conversation": conversation, "language": language, "tags": tag, "theme": theme}
     overrides |= {name: value for name, value in chosen.items() if value}
     adapter = make_adapter("terminal", settings, **overrides)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 
 from pydantic import BaseModel, Field
 
@@ -17,11 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["TerminalAdapter", "TerminalConfig"]
 
+_LIGHT_COLOURS: Final = frozenset({"7", "9", "10", "11", "12", "13", "14", "15"})
+_KEPT_RECORDS: Final = 1_000
+
 
 class TerminalConfig(AdapterConfig):
     """The section `adapters.terminal`."""
 
-    theme: Literal["dark", "light"] = Field("dark", description="Colours at the start; F8 switches.")
+    theme: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Colours at the start; auto asks the terminal (COLORFGBG), and Ctrl+T switches."
+    )
     plain: bool = Field(False, description="Plain lines instead of the full-screen app.")
     json_lines: bool = Field(False, description="One JSON object a line, for programs.")
     conversation: str = Field("", description="Go on with this conversation; empty for a new one.")
@@ -41,23 +51,74 @@ class TerminalAdapter:
         self._config = cast(TerminalConfig, config)
 
     async def serve(self, engine: Engine) -> None:
-        """Talk until the person leaves."""
-        from botkit_terminal.plain import PlainChat
+        """Talk until the person leaves; where cancelled, until the answers under way are given.
+
+        Raises `MissingExtraError` where the full-screen app is wanted and textual is not installed.
+        """
         from botkit_terminal.session import Session
 
         session = Session(engine, self._config)
         if self._config.json_lines or self._config.plain or not has_screen():
+            from botkit_terminal.plain import PlainChat
+
             await PlainChat(session, as_json=self._config.json_lines).run()
             return
         try:
             from botkit_terminal.app import ChatApp
-        except ImportError as error:
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "textual":
+                raise
             raise MissingExtraError(
                 "The full-screen chat (`botkit chat --plain` works without it)", "terminal"
             ) from error
-        await ChatApp(session, theme=self._config.theme).run_async()
+        dark = self._config.theme == "dark" or (self._config.theme == "auto" and not has_light_background())
+        app = ChatApp(session, dark=dark)
+        with log_afterwards():
+            running = asyncio.create_task(app.run_async())
+            try:
+                await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await app.leave()
+                await running
+                raise
 
 
 def has_screen() -> bool:
     """Whether both ends are a terminal that can move its cursor."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
+
+
+def has_light_background(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the terminal says, in COLORFGBG as rxvt set it first, that it writes dark on light."""
+    return environment.get("COLORFGBG", "").rpartition(";")[2] in _LIGHT_COLOURS
+
+
+@contextmanager
+def log_afterwards() -> Iterator[None]:
+    """Keep what would be logged to standard error until the screen is given back, and log it then."""
+    root = logging.getLogger("botkit")
+    streams = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
+    kept = _Kept()
+    for handler in streams:
+        root.removeHandler(handler)
+        root.addHandler(kept)
+    try:
+        yield
+    finally:
+        root.removeHandler(kept)
+        for handler in streams:
+            root.addHandler(handler)
+            for record in kept.records:
+                handler.handle(record)
+
+
+class _Kept(logging.Handler):
+    """Remembers the latest records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=_KEPT_RECORDS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember one."""
+        self.records.append(record)

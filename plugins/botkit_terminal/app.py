@@ -4,253 +4,75 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, ClassVar, Literal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from textual import events, on, work
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
-from textual.message import Message as Signal
-from textual.screen import ModalScreen
-from textual.widgets import Button, Footer, Input, Label, OptionList, Static, TextArea
-from textual.widgets.option_list import Option
+from textual.theme import Theme
+from textual.widgets import Footer, Static
 
 from botkit.errors import BotkitError
-from botkit.messages import Delta, Reply, Source, Status
+from botkit.messages import Delta, Reply, Status
 from botkit.phrases import phrase
-from botkit_terminal.plain import explanation
-from botkit_terminal.session import Command, Session, help_lines, ingested, parse, place
+from botkit_terminal.dialogs import Choice, Choices, Find, Help, Line
+from botkit_terminal.session import (
+    Command,
+    Session,
+    explanation,
+    ingested,
+    one_line,
+    parse,
+    reply_of,
+)
+from botkit_terminal.widgets import Bubble, Options, Prompt, Sources
+from botkit_terminal.words import stage, word
 
 if TYPE_CHECKING:
+    from botkit.conversations.store import StoredTurn
     from botkit.knowledge.ingest import Progress
 
 logger = logging.getLogger(__name__)
 
-NARROW = 90
+NARROW: Final = 90
 """Columns below which the sources lie over the conversation instead of beside it."""
-_TONES = {"negative": "☹", "neutral": "·", "positive": "☺"}
-
-
-class Prompt(TextArea):
-    """Where the person writes. Enter sends; Shift+Enter or Ctrl+J begins a line; up and down recall what was sent."""
-
-    class Sent(Signal):
-        """The person pressed Enter."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
-
-    def __init__(self) -> None:
-        super().__init__(
-            id="prompt", show_line_numbers=False, soft_wrap=True, placeholder="Ask something …  (/help, 中文也可以)"
-        )
-        self._sent: list[str] = []
-        self._place = 0
-
-    async def _on_key(self, event: events.Key) -> None:
-        row, last = self.cursor_location[0], self.document.line_count - 1
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            text = self.text
-            if text.strip():
-                self._sent.append(text)
-                self._place = len(self._sent)
-                self.load_text("")
-                self.post_message(self.Sent(text))
-        elif event.key in ("shift+enter", "ctrl+j", "alt+enter"):
-            event.stop()
-            event.prevent_default()
-            self.insert("\n")
-        elif (event.key == "up" and row == 0 and self._place > 0) or (
-            event.key == "down" and row == last and self._place < len(self._sent)
-        ):
-            event.stop()
-            event.prevent_default()
-            self._place += -1 if event.key == "up" else 1
-            self.load_text(self._sent[self._place] if self._place < len(self._sent) else "")
-            self.move_cursor(self.document.end)
-        else:
-            await super()._on_key(event)
-
-
-class Bubble(Vertical):
-    """One side's words in the conversation. A reply grows as it comes, and has a quiet line below."""
-
-    def __init__(self, text: str, role: Literal["user", "bot", "note"]) -> None:
-        super().__init__(classes=f"bubble {role}")
-        self._text = text
-        self._words = Static(Content(text), classes="words")
-        self._facts = Static("", classes="facts")
-        self._facts.display = False
-        self.reply: Reply | None = None
-
-    def compose(self) -> ComposeResult:
-        """The words, and the line of facts."""
-        yield self._words
-        yield self._facts
-
-    @property
-    def text(self) -> str:
-        """The words so far."""
-        return self._text
-
-    def add(self, piece: str) -> None:
-        """Append what came."""
-        self._text += piece
-        self._words.update(Content(self._text))
-
-    def wait(self, text: str) -> None:
-        """Say what is being done until the first words come."""
-        self._words.update(Content(text))
-
-    def restart(self) -> None:
-        """Make room for the first words."""
-        self._text = ""
-
-    def finish(self, reply: Reply) -> None:
-        """Show the whole reply, its span marked, and how it came about."""
-        self.reply = reply
-        self._text = reply.text
-        at = reply.text.find(reply.answer) if reply.route == "answer" and reply.answer else -1
-        if at >= 0 and reply.answer != reply.text:
-            end = at + len(reply.answer)
-            self._words.update(
-                Content.assemble(reply.text[:at], (reply.text[at:end], "bold $text-accent"), reply.text[end:])
-            )
-        else:
-            self._words.update(Content(reply.text))
-        facts = [reply.route.replace("_", " ")]
-        if reply.route in ("answer", "clarify"):
-            facts.append(f"{reply.confidence:.0%}")
-        facts.append(f"{_TONES[reply.sentiment.label]} {reply.sentiment.label}")
-        if total := reply.timings_ms.get("total"):
-            facts.append(f"{total:.0f} ms")
-        if reply.sources:
-            facts.append(f"▸ {place(reply.sources[0])}")
-        self._facts.update(Content("  ".join(facts)))
-        self._facts.display = True
-
-
-class Sources(VerticalScroll):
-    """The passages behind the last reply, the span marked in each."""
-
-    def show(self, sources: tuple[Source, ...]) -> None:
-        """Replace what is shown."""
-        self.remove_children()
-        if not sources:
-            self.mount(Static(Content("No sources."), classes="facts"))
-        for number, source in enumerate(sources, 1):
-            self.mount(Static(Content(f"{number}  {place(source)}"), classes="source-title"))
-            self.mount(Static(marked(source), classes="passage"))
-            page = f"p. {source.page}, " if source.page else ""
-            where = f"{source.document}  {page}{source.start}–{source.end}  {source.score:.0%}"
-            self.mount(Static(Content(where), classes="facts"))
-        self.scroll_home(animate=False)
-
-
-def marked(source: Source) -> Content:
-    """A passage with its span highlighted."""
-    begin, end = source.start - source.passage_start, source.end - source.passage_start
-    if (begin, end) == (0, len(source.passage)):
-        return Content(source.passage)
-    return Content.assemble(
-        source.passage[:begin], (source.passage[begin:end], "bold $text on $warning 40%"), source.passage[end:]
-    )
-
-
-class Choice(ModalScreen[str]):
-    """A list to choose from, narrowed by typing."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-
-    def __init__(self, title: str, options: list[tuple[str, str]]) -> None:
-        """`options` are pairs of what is returned and what is shown."""
-        super().__init__()
-        self._title = title
-        self._options = options
-
-    def compose(self) -> ComposeResult:
-        """A field over a list."""
-        with Vertical(classes="dialog"):
-            yield Label(self._title)
-            yield Input(placeholder="type to narrow")
-            yield OptionList(*(Option(Content(shown), id=str(i)) for i, (_, shown) in enumerate(self._options)))
-
-    @on(Input.Changed)
-    def _narrow(self, event: Input.Changed) -> None:
-        wanted = event.value.casefold()
-        options = self.query_one(OptionList)
-        options.clear_options()
-        options.add_options(
-            Option(Content(shown), id=str(i))
-            for i, (_, shown) in enumerate(self._options)
-            if wanted in shown.casefold()
-        )
-        options.highlighted = 0 if options.option_count else None
-
-    @on(Input.Submitted)
-    def _first(self) -> None:
-        options = self.query_one(OptionList)
-        if options.highlighted is not None:
-            self._choose(options.get_option_at_index(options.highlighted))
-
-    @on(OptionList.OptionSelected)
-    def _selected(self, event: OptionList.OptionSelected) -> None:
-        self._choose(event.option)
-
-    def on_key(self, event: events.Key) -> None:
-        """Up and down move in the list while the field has the focus."""
-        if event.key in ("up", "down") and isinstance(self.focused, Input):
-            event.stop()
-            options = self.query_one(OptionList)
-            (options.action_cursor_up if event.key == "up" else options.action_cursor_down)()
-
-    def _choose(self, option: Option) -> None:
-        self.dismiss(self._options[int(option.id or 0)][0])
-
-
-class Note(ModalScreen[str]):
-    """A line of words about a reply; empty is fine, Escape takes the rating back."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-
-    def __init__(self, rating: Literal[1, -1]) -> None:
-        super().__init__()
-        self._rating = rating
-
-    def compose(self) -> ComposeResult:
-        """One field."""
-        with Vertical(classes="dialog small"):
-            yield Label("👍 What was good?" if self._rating > 0 else "👎 What was wrong?")
-            yield Input(placeholder="optional; Enter to send")
-
-    @on(Input.Submitted)
-    def _done(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip())
-
-
-class Help(ModalScreen[None]):
-    """Keys and commands."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Back")]
-
-    def compose(self) -> ComposeResult:
-        """A list of commands and keys."""
-        keys = (
-            ("Enter", "send"),
-            ("Shift+Enter, Ctrl+J", "new line"),
-            ("↑ ↓", "what you sent before"),
-            ("Ctrl+R", "search earlier conversations"),
-            ("1–9", "choose a reading, when asked"),
-        )
-        lines = [f"{name:24}{what}" for name, what in (*help_lines(), ("", ""), *keys)]
-        with VerticalScroll(classes="dialog"):
-            yield Static(Content("\n".join(lines)))
-            yield Static(Content("\nEscape closes this."), classes="facts")
+_BAR_CELLS: Final = 16
+_THEMES: Final = (
+    Theme(
+        "botkit-dark",
+        primary="#5B8DEF",
+        secondary="#7E9BC8",
+        accent="#63C5B5",
+        warning="#E0B45C",
+        error="#E5737F",
+        success="#7CC58C",
+        foreground="#D9DEE7",
+        background="#14181F",
+        surface="#1B212B",
+        panel="#262E3A",
+        variables={"span-foreground": "#14181F", "span-background": "#E8C46A"},
+    ),
+    Theme(
+        "botkit-light",
+        primary="#2F66C8",
+        secondary="#5A7299",
+        accent="#0F7F70",
+        warning="#9A6A00",
+        error="#B3303F",
+        success="#2E7D46",
+        foreground="#20262F",
+        background="#FBFAF7",
+        surface="#F1EFEA",
+        panel="#E3E0D8",
+        dark=False,
+        variables={"span-foreground": "#20262F", "span-background": "#FFE08A"},
+    ),
+)
 
 
 class ChatApp(App[None]):
@@ -258,226 +80,283 @@ class ChatApp(App[None]):
 
     TITLE = "botkit"
     ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    #status { height: 1; padding: 0 1; background: $panel; color: $text-muted; }
-    #conversation { width: 1fr; padding: 0 1; }
-    #sources { width: 40%; max-width: 64; border-left: tall $panel; padding: 0 1; display: none; }
-    #sources.shown { display: block; }
-    .narrow #conversation.covered { display: none; }
-    .narrow #sources { width: 1fr; max-width: 100%; border-left: none; }
-    .bubble { height: auto; margin: 1 0 0 0; }
-    .bubble .words { width: auto; max-width: 100%; height: auto; }
-    .user { padding-left: 4; align-horizontal: right; }
-    .user .words { background: $primary 25%; padding: 0 1; }
-    .bot { padding-right: 4; }
-    .note .words, .facts { color: $text-muted; }
-    .facts { height: auto; }
-    .error .words { color: $text-error; }
-    .source-title { text-style: bold; margin-top: 1; height: auto; }
-    .passage { border-left: wide $accent; padding-left: 1; height: auto; }
-    .options { height: auto; padding-right: 4; }
-    .options Button { width: auto; max-width: 100%; height: auto; min-width: 8; margin-top: 1; }
-    #prompt { height: auto; min-height: 3; max-height: 10; border: round $primary; }
-    #prompt:focus { border: round $accent; }
-    Choice, Note, Help { align: center middle; }
-    .dialog { width: 90%; max-width: 90; height: auto; max-height: 80%; border: round $accent; background: $surface; padding: 1 2; }
-    .dialog.small { max-width: 60; }
-    .dialog OptionList { height: auto; max-height: 16; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "help", "Help", priority=True),
-        Binding("f2", "sources", "Sources", priority=True),
-        Binding("f3", "rate(1)", "👍", priority=True),
-        Binding("f4", "rate(-1)", "👎", priority=True),
-        Binding("f5", "new", "New", priority=True),
-        Binding("f6", "switch", "Switch", priority=True),
-        Binding("f7", "export", "Export", priority=True),
-        Binding("f8", "theme", "Theme", priority=True),
-        Binding("ctrl+r", "search", "Search", priority=True),
-        Binding("ctrl+q", "quit", "Quit", priority=True),
-    ]
+    CSS_PATH: ClassVar[str] = "app.tcss"
 
-    def __init__(self, session: Session, *, theme: Literal["dark", "light"] = "dark") -> None:
+    def __init__(self, session: Session, *, dark: bool = True) -> None:
         super().__init__()
         self._session = session
-        self._dark = theme == "dark"
+        self._dark = dark
+        self._state = word("loading", session.speaks)
         self._models_loaded = False
+        self._sources_unwanted = False
+        self._leaving = threading.Event()
+        for theme in _THEMES:
+            self.register_theme(theme)
+        self.theme = _THEMES[0 if dark else 1].name
+        for keys, action, name in (
+            ("f1", "help", "key_help"),
+            ("f2,ctrl+s", "sources", "key_sources"),
+            ("f3", "rate(1)", ""),
+            ("f4", "rate(-1)", ""),
+            ("ctrl+n,f5", "new", "key_new"),
+            ("ctrl+o", "switch", "key_open"),
+            ("ctrl+r", "search", "key_search"),
+            ("f8,ctrl+g", "export", "key_export"),
+            ("ctrl+t", "theme", "key_theme"),
+            ("ctrl+q", "quit", "key_quit"),
+        ):
+            description = word(name, session.speaks) if name else "👍" if action == "rate(1)" else "👎"
+            self.bind(keys, action, description=description)
 
     def compose(self) -> ComposeResult:
         """Status, conversation and sources, prompt, keys."""
         yield Static("", id="status")
         with Horizontal(id="middle"):
-            yield VerticalScroll(id="conversation")
+            yield VerticalScroll(id="conversation", can_focus=False)
             yield Sources(id="sources")
-        yield Prompt()
-        yield Footer(show_command_palette=False)
+        yield Prompt(word("prompt", self._session.speaks))
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         """Greet at once; load the models behind it."""
-        self._apply_theme()
         bot = self._session.engine.settings.config.bot
         self.title = bot.name
-        greeting = bot.greeting or phrase("greeting", "zh" if bot.language == "zh" else "en")
-        self._say(greeting, "bot")
-        self.query_one(Prompt).focus()
+        self._status(self._state)
+        self.conversation.anchor()
+        self._say(bot.greeting or phrase("greeting", self._session.speaks), "bot")
+        self.prompt.focus()
+        self._recall()
         self._load()
 
     def on_resize(self, event: events.Resize) -> None:
         """Below `NARROW` columns the sources cover the conversation."""
-        self.set_class(event.size.width < NARROW, "narrow")
-        self._lay_out()
+        narrow = event.size.width < NARROW
+        if narrow and not self.has_class("narrow"):
+            self._cover(False)
+        self.set_class(narrow, "narrow")
+
+    def on_unmount(self) -> None:
+        """Let a reading of documents stop at the next file."""
+        self._leaving.set()
+
+    async def leave(self) -> None:
+        """Finish the answers under way, then close."""
+        replies = [worker for worker in self.workers if worker.group == "replies"]
+        if replies:
+            await self.workers.wait_for_complete(replies)
+        self.exit()
+
+    @property
+    def conversation(self) -> VerticalScroll:
+        """Where the bubbles are."""
+        return self.screen_stack[0].query_one("#conversation", VerticalScroll)
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where the person writes."""
+        return self.screen_stack[0].query_one(Prompt)
+
+    @property
+    def sources(self) -> Sources:
+        """The panel at the side."""
+        return self.screen_stack[0].query_one(Sources)
 
     # ---- loading --------------------------------------------------------------------------------------------------
 
-    @work(exclusive=True, group="loading")
+    @work(group="recall")
+    async def _recall(self) -> None:
+        """Show the conversation that goes on, and let the prompt remember what this person said before."""
+        with self._told():
+            turns = await self._session.resume()
+            if turns and not self.query(".user"):
+                await self._show(turns)
+            before = [turn.text for turn in await self._session.search("") if turn.role == "user"]
+            self.prompt.remember(before[::-1])
+
+    @work(group="loading")
     async def _load(self) -> None:
         """Read the documents and load the models; the person may write meanwhile."""
         engine = self._session.engine
-        self._status("loading the models …")
-
-        def show(step: Progress) -> None:
-            self.call_from_thread(self._status, f"reading documents … {step.files}/{step.files_total}")
-
         try:
-            await asyncio.gather(asyncio.to_thread(engine.knowledge.prepare, show), engine.warm_up())
-            documents = len(await asyncio.to_thread(engine.knowledge.documents))
+            await asyncio.gather(asyncio.to_thread(engine.knowledge.prepare, self._progress()), engine.warm_up())
+            self._models_loaded = True
+            await self._count_documents()
         except BotkitError as error:
-            self._status("not ready")
-            self._complain(error)
-            return
-        self._models_loaded = True
-        self._status(f"{documents} documents")
-        if self._session.conversation and not self.query(".user"):
-            await self._restore()
+            self._status(word("not_ready", self._session.speaks))
+            self._complain(str(error))
+        except Exception as error:  # as in _told
+            self._status(word("not_ready", self._session.speaks))
+            self._confess(error)
 
-    async def _restore(self) -> None:
-        """Show a conversation that was asked for by name."""
-        try:
-            turns = await self._session.switch(self._session.conversation)
-        except BotkitError:
-            return  # a new conversation
-        for turn in turns:
-            self._say(turn.text, turn.role)
+    async def _count_documents(self) -> None:
+        documents = await asyncio.to_thread(self._session.engine.knowledge.documents)
+        self._status(word("documents", self._session.speaks, n=len(documents)))
+
+    def _progress(self) -> _Progress:
+        """What an ingest calls, in its own thread, at every file."""
+        return _Progress(self, asyncio.get_running_loop(), self._leaving)
+
+    def show_progress(self, step: Progress) -> None:
+        """How far a reading of documents is."""
+        filled = _BAR_CELLS * step.bytes // max(1, step.bytes_total)
+        bar = "━" * filled + "╌" * (_BAR_CELLS - filled)
+        name = word("reading", self._session.speaks)
+        self._status(f"{name} {bar} {step.files}/{step.files_total}")
 
     def _status(self, text: str) -> None:
-        language = self._session.language or "auto"
+        self._state = text
+        language = word(self._session.language or "auto", self._session.speaks)
         try:
-            self.query_one("#status", Static).update(Content(f"{self.title} — {text} — {language}"))
-        except NoMatches:
+            status = self.screen_stack[0].query_one("#status", Static)
+        except (NoMatches, IndexError):
             return  # the app is closing
+        status.update(Content.assemble((self.title, "bold $text"), f"  {text} · {language}"))
 
     # ---- the conversation -----------------------------------------------------------------------------------------
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
-        try:
+        with self._told():
             command = parse(event.text.strip())
-        except BotkitError as error:
-            self._complain(error)
-            return
-        if command:
-            self._obey(command)
-        else:
-            self._ask(event.text)
+            if command:
+                self._obey(command)
+            else:
+                self._ask(event.text.strip())
+
+    @on(Prompt.Chosen)
+    def _chose_number(self, event: Prompt.Chosen) -> None:
+        if options := list(self.query(Options)):
+            self._ask(options[-1].texts[event.option])
+
+    @on(Options.Chosen)
+    def _chose_button(self, event: Options.Chosen) -> None:
+        self._ask(event.text)
+
+    @on(Prompt.Turned)
+    def _turned(self, event: Prompt.Turned) -> None:
+        (self.conversation.scroll_page_down if event.down else self.conversation.scroll_page_up)()
+
+    @on(Bubble.Picked)
+    def _picked(self, event: Bubble.Picked) -> None:
+        self.sources.show(event.reply.sources, self._session.speaks)
+        if event.reply.sources:
+            self._cover(True)
 
     def _ask(self, text: str) -> None:
-        for options in self.query(".options"):
-            options.remove()
-        self._say(text.strip(), "user")
-        self._respond(text)
+        self._offer(())
+        if self.has_class("narrow"):
+            self._cover(False)
+        self.prompt.focus()
+        self.conversation.anchor()
+        self._say(text, "user")
+        self._respond(text, self._say("", "bot"))
 
     @work(group="replies")
-    async def _respond(self, text: str) -> None:
+    async def _respond(self, text: str, bubble: Bubble) -> None:
         """Show a reply as it comes."""
-        bubble = self._say("…", "bot")
-        begun = False
+        session = self._session
+        conversation = session.conversation
+        bubble.wait(word("still_loading", session.speaks) if not self._models_loaded else "…")
+        finished = False
         try:
-            async for event in self._session.respond(text):
-                match event:
-                    case Status() if not begun:
-                        waits = "" if self._models_loaded else " (the models are still loading)"
-                        bubble.wait(f"{event.stage} …{waits}")
-                    case Delta():
-                        if not begun:
-                            bubble.restart()
-                            begun = True
-                        bubble.add(event.text)
-                    case Reply():
-                        self._session.last = event
-                        bubble.finish(event)
-                        self._show_sources(event)
-                        self._offer(event)
-                self._follow()
-        except BotkitError as error:
-            bubble.remove()
-            self._complain(error)
-        except Exception as error:  # a bug must not cost the person the conversation
-            logger.exception("the reply failed")
-            bubble.remove()
-            self._say(
-                f"Something went wrong inside botkit ({type(error).__name__}: {error}). It is in the log.", "note"
-            )
+            with self._told():
+                async for event in session.respond(text):
+                    match event:
+                        case Status():
+                            bubble.wait(stage(event.stage, session.speaks))
+                        case Delta():
+                            bubble.add(event.text)
+                        case Reply():
+                            bubble.finish(event, session.speaks)
+                            finished = True
+                            if conversation == session.conversation:
+                                self._follow_up(event)
+        finally:
+            if not finished and bubble.is_attached:
+                bubble.remove()
 
-    def _say(self, text: str, role: Literal["user", "bot", "note"]) -> Bubble:
+    def _follow_up(self, reply: Reply) -> None:
+        """The sources of a reply, and buttons for what may be said next."""
+        language = self._session.speaks
+        self.sources.show(reply.sources, language)
+        if reply.sources and not self._sources_unwanted and not self.has_class("narrow"):
+            self._cover(True)
+        agree = (word("agree", reply.language),) if reply.hand_off_offered else ()
+        self._offer((*reply.options, *agree))
+
+    def _offer(self, texts: Sequence[str]) -> None:
+        """Buttons, and number keys, in place of those offered before."""
+        self.screen_stack[0].query(Options).remove()
+        self.prompt.options = len(texts)
+        if texts:
+            self.conversation.mount(Options(texts))
+
+    def _say(self, text: str, role: Literal["user", "bot", "note", "error"]) -> Bubble:
         bubble = Bubble(text, role)
-        self.query_one("#conversation").mount(bubble)
-        self._follow()
+        self.conversation.mount(bubble)
         return bubble
 
-    def _follow(self) -> None:
-        self.query_one("#conversation", VerticalScroll).scroll_end(animate=False)
+    def _complain(self, message: str) -> None:
+        self._say(message, "error")
 
-    def _complain(self, error: BotkitError) -> None:
-        self._say(str(error), "note").add_class("error")
+    def _confess(self, error: Exception) -> None:
+        logger.error("a bug", exc_info=error)
+        self._complain(f"Something went wrong inside botkit ({type(error).__name__}: {error}).")
 
-    def _offer(self, reply: Reply) -> None:
-        """Buttons for the readings of a question that can be understood in more than one way."""
-        if reply.options:
-            buttons = [Button(f"{i}. {text}", name=str(i)) for i, text in enumerate(reply.options, 1)]
-            self.query_one("#conversation").mount(Vertical(*buttons, classes="options"))
-
-    @on(Button.Pressed)
-    def _picked(self, event: Button.Pressed) -> None:
-        self._ask(event.button.name or "")
-        self.query_one(Prompt).focus()
-
-    def _show_sources(self, reply: Reply) -> None:
-        panel = self.query_one(Sources)
-        panel.show(reply.sources)
-        if reply.sources and not self.has_class("narrow"):
-            panel.add_class("shown")
-        self._lay_out()
-
-    def _lay_out(self) -> None:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell the person what fails inside; a bug must not cost her the conversation either."""
         try:
-            shown = self.query_one(Sources).has_class("shown")
-            self.query_one("#conversation").set_class(shown, "covered")
-        except NoMatches:
-            return  # not composed yet
+            yield
+        except BotkitError as error:
+            self._complain(str(error))
+        except Exception as error:
+            self._confess(error)
+
+    async def _show(self, turns: Sequence[StoredTurn]) -> None:
+        """Show what was said in place of what is on the screen."""
+        await self.conversation.remove_children()
+        self._offer(())
+        language = self._session.speaks
+        for turn in turns:
+            bubble = self._say(turn.text, turn.role)
+            if reply := reply_of(turn):
+                bubble.finish(reply, language, turn.rating or 0)
+        last = self._session.last
+        self.sources.show(last.sources if last else (), language)
+        self.conversation.anchor()
+
+    def _cover(self, shown: bool) -> None:
+        """Show or hide the sources, beside the conversation or over it."""
+        self.sources.set_class(shown, "shown")
+        self.conversation.set_class(shown, "covered")
 
     # ---- commands -------------------------------------------------------------------------------------------------
 
     @work(group="commands")
     async def _obey(self, command: Command) -> None:
         session = self._session
-        try:
+        with self._told():
             match command.name:
                 case "help":
                     self.action_help()
                 case "explain":
-                    self._say(
-                        explanation(session.last) if session.last else "There is no reply to explain yet.", "note"
-                    )
+                    language = session.speaks
+                    lines = explanation(session.last, language) if session.last else []
+                    self._say("\n".join(lines) or word("nothing_to_explain", language), "note")
                 case "sources":
-                    self.action_sources()
+                    self._cover(True)
+                    if self.has_class("narrow"):
+                        self.sources.focus()
                 case "ingest":
                     await self._ingest(command.argument)
                 case "lang":
                     session.set_language(command.argument)
-                    self._status("language set")
+                    self._status(self._state)
+                    name = word(command.argument, session.speaks)
+                    self._say(word("language_set", session.speaks, name=name), "note")
                 case "up" | "down":
-                    await session.rate(1 if command.name == "up" else -1, command.argument)
-                    self.notify("Thank you.")
+                    await self._rate(1 if command.name == "up" else -1, command.argument)
                 case "new":
                     self.action_new()
                 case "switch":
@@ -485,101 +364,155 @@ class ChatApp(App[None]):
                 case "search":
                     await self._search(command.argument)
                 case "export":
-                    self.notify(f"Written: {await session.export(command.argument)}")
+                    await self._export(command.argument)
                 case "clear":
-                    await self.query_one("#conversation").remove_children()
+                    await self.conversation.remove_children()
+                    self.prompt.options = 0
                 case "quit":
                     self.exit()
-        except BotkitError as error:
-            self._complain(error)
 
     async def _ingest(self, path: str) -> None:
-        note = self._say("reading …", "note")
-
-        def show(step: Progress) -> None:
-            self.call_from_thread(self._status, f"reading … {step.files}/{step.files_total}")
-
+        note = self._say("", "note")
+        note.wait(word("reading", self._session.speaks) + " …")
         try:
-            report = await self._session.ingest(path, show)
-        except BotkitError:
+            report = await self._session.ingest(path, self._progress())
+        except BaseException:
             note.remove()
+            self._status(self._state if self._models_loaded else word("not_ready", self._session.speaks))
             raise
-        note.restart()
         note.add(ingested(report))
-        self._status("documents read")
+        await self._count_documents()
+
+    async def _rate(self, rating: Literal[1, -1], note: str) -> None:
+        rated = await self._session.rate(rating, note)
+        for bubble in self.conversation.query(Bubble):
+            if bubble.reply is not None and bubble.reply.id == rated.id:
+                bubble.rate(rating, self._session.speaks)
+        self.notify(word("thanks", self._session.speaks))
 
     async def _switch(self, conversation: str) -> None:
         if not conversation:
-            found = await self._session.conversations()
-            options = [(info.id, f"{info.last_at.astimezone():%d %b %H:%M}  {info.title}") for info in found]
-            conversation = await self.push_screen_wait(Choice("Conversations", options)) or ""
-            if not conversation:
-                return
-        turns = await self._session.switch(conversation)
-        await self.query_one("#conversation").remove_children()
-        for turn in turns:
-            self._say(turn.text, turn.role)
+            infos = await self._session.conversations()
+            choices = [(info.id, f"{info.last_at.astimezone():%d %b %H:%M}  {one_line(info.title)}") for info in infos]
+
+            async def narrowed(typed: str) -> Choices:
+                return [choice for choice in choices if typed.casefold() in choice[1].casefold()]
+
+            conversation = await self._choose("conversations", narrowed)
+        if conversation:
+            await self._show(await self._session.switch(conversation))
 
     async def _search(self, words: str) -> None:
-        found = await self._session.search(words)
-        options = [
-            (
-                turn.conversation,
-                f"{turn.created_at.astimezone():%d %b %H:%M}  {turn.role}: {' '.join(turn.text.split())}",
-            )
-            for turn in found
-        ]
-        if chosen := await self.push_screen_wait(Choice("What was said before", options)):
-            await self._switch(chosen)
+        """Find anything that was said, and go on with its conversation."""
+
+        async def find(typed: str) -> Choices:
+            return [(turn.conversation, _listed(turn)) for turn in await self._session.search(typed)]
+
+        if conversation := await self._choose("said_before", find, words):
+            await self._show(await self._session.switch(conversation))
+
+    async def _choose(self, title: str, find: Find, typed: str = "") -> str:
+        language = self._session.speaks
+        return await self.push_screen_wait(Choice(word(title, language), find, language, typed)) or ""
+
+    async def _export(self, file: str) -> None:
+        path = await self._session.export(file)
+        self._say(word("written", self._session.speaks, path=path), "note")
 
     def action_help(self) -> None:
         """Show keys and commands."""
-        self.push_screen(Help())
+        language = self._session.speaks
+        keys = (
+            ("Enter", "does_send"),
+            ("Shift+Enter, Ctrl+J", "does_line"),
+            ("↑ ↓", "does_recall"),
+            ("Ctrl+R", "does_search"),
+            ("Page Up, Page Down", "does_scroll"),
+            ("1 … 9", "does_choose"),
+            ("F2, Ctrl+S", "does_sources"),
+            ("F3 👍, F4 👎", "does_rate"),
+            ("Ctrl+N, F5", "does_new"),
+            ("Ctrl+O", "does_open"),
+            ("F8, Ctrl+G", "does_export"),
+            ("Ctrl+T", "does_theme"),
+            ("Ctrl+Q", "does_quit"),
+        )
+        self.push_screen(Help([(key, word(does, language)) for key, does in keys], language))
 
     def action_sources(self) -> None:
         """Show or hide the sources."""
-        self.query_one(Sources).toggle_class("shown")
-        self._lay_out()
+        shown = not self.sources.has_class("shown")
+        self._sources_unwanted = not shown
+        self._cover(shown)
+        (self.sources if shown and self.has_class("narrow") else self.prompt).focus()
 
     @work(group="commands")
     async def action_rate(self, rating: int) -> None:
         """Rate the last reply, with a note if the person likes."""
         chosen: Literal[1, -1] = 1 if rating > 0 else -1
-        if self._session.last is None:
-            self.notify("There is no reply to rate yet.", severity="warning")
-            return
-        note: str | None = await self.push_screen_wait(Note(chosen))
-        if note is None:
-            return
-        try:
-            await self._session.rate(chosen, note)
-            self.notify("Thank you.")
-        except BotkitError as error:
-            self._complain(error)
+        language = self._session.speaks
+        with self._told():
+            if self._session.last is None:
+                self.notify(word("nothing_to_rate", language), severity="warning")
+                return
+            title = word("what_good" if chosen > 0 else "what_wrong", language)
+            note = await self.push_screen_wait(Line(title, placeholder=word("optional", language)))
+            if note is not None:
+                await self._rate(chosen, note)
 
     def action_new(self) -> None:
         """Start a new conversation."""
         self._session.new()
-        self.query_one("#conversation").remove_children()
-        self.query_one(Sources).show(())
-        self._status("a new conversation")
+        self.conversation.remove_children()
+        self.prompt.options = 0
+        self.sources.show((), self._session.speaks)
+        self._cover(False)
+        self._say(word("new_conversation", self._session.speaks), "note")
 
     def action_switch(self) -> None:
         """Go on with another conversation."""
-        self._obey(Command("switch", ""))
+        self._obey(Command("switch"))
 
-    def action_search(self) -> None:
-        """Search what was said before."""
-        self._obey(Command("search", ""))
+    @work(group="commands")
+    async def action_search(self) -> None:
+        """Put something said before into the prompt."""
 
-    def action_export(self) -> None:
-        """Write the conversation to a file."""
-        self._obey(Command("export", ""))
+        async def find(typed: str) -> Choices:
+            found = await self._session.search(typed)
+            return [(turn.text, _listed(turn)) for turn in found if turn.role == "user"]
+
+        if text := await self._choose("you_said", find, self.prompt.text if "\n" not in self.prompt.text else ""):
+            self.prompt.put(text)
+
+    @work(group="commands")
+    async def action_export(self) -> None:
+        """Write the conversation to a file that the person names."""
+        session = self._session
+        title = word("export_to", session.speaks)
+        if file := await self.push_screen_wait(Line(title, value=session.export_name)):
+            with self._told():
+                await self._export(file)
 
     def action_theme(self) -> None:
         """Switch between dark and light."""
         self._dark = not self._dark
-        self._apply_theme()
+        self.theme = _THEMES[0 if self._dark else 1].name
 
-    def _apply_theme(self) -> None:
-        self.theme = "textual-dark" if self._dark else "textual-light"
+
+class _Progress:
+    """Carries the progress of an ingest from its thread to the screen; ends the ingest when the person leaves."""
+
+    def __init__(self, app: ChatApp, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
+        self._app = app
+        self._loop = loop
+        self._leaving = leaving
+
+    def __call__(self, step: Progress) -> None:
+        if self._leaving.is_set():
+            raise BotkitError("The reading of documents was stopped.")
+        # not call_from_thread: that waits for an app that may be closing
+        self._loop.call_soon_threadsafe(self._app.show_progress, step)
+
+
+def _listed(turn: StoredTurn) -> str:
+    return f"{turn.created_at.astimezone():%d %b %H:%M}  {one_line(turn.text)}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botkit.errors import BotkitError, ConversationError
-from botkit.messages import Event, Language, Message, Reply, Source, new_id
+from botkit.messages import Event, Language, Message, Reply, Sentiment, Source, new_id
+from botkit_terminal.words import language_of, word
 
 if TYPE_CHECKING:
     from botkit.conversations.store import ConversationInfo, StoredTurn
@@ -21,23 +23,24 @@ if TYPE_CHECKING:
     from botkit_terminal import TerminalConfig
 
 COMMANDS: Final = {
-    "help": ("", "this list"),
-    "explain": ("", "how the last reply came about: scores, rule, times"),
-    "sources": ("", "the sources of the last reply"),
-    "ingest": ("PATH", "read documents into the knowledge"),
-    "lang": ("en | zh | auto", "language of your messages"),
-    "up": ("[note]", "👍 the last reply was good"),
-    "down": ("[note]", "👎 the last reply was bad"),
-    "new": ("", "start a new conversation"),
-    "switch": ("[ID]", "go on with another conversation"),
-    "search": ("WORDS", "find what was said before"),
-    "export": ("[FILE]", "write this conversation to a file (.md or .jsonl)"),
-    "clear": ("", "empty the screen; the conversation is kept"),
-    "quit": ("", "leave"),
+    "help": "",
+    "explain": "",
+    "sources": "",
+    "ingest": "PATH",
+    "lang": "en|zh|auto",
+    "up": "[NOTE]",
+    "down": "[NOTE]",
+    "new": "",
+    "switch": "[ID]",
+    "search": "WORDS",
+    "export": "[FILE]",
+    "clear": "",
+    "quit": "",
 }
-
+"""Each command and what may follow it; `word("do_NAME")` says what it does."""
 
 _COMMAND: Final = re.compile(r"(?s)^/([A-Za-z]+)(?:\s+(.*)|)$")
+_BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Command:
     """A slash command with what follows it."""
 
     name: str
-    argument: str
+    argument: str = ""
 
 
 def parse(text: str) -> Command | None:
@@ -56,17 +59,17 @@ def parse(text: str) -> Command | None:
     found = _COMMAND.match(text)
     if found is None:
         return None
-    word = found[1].lower()
-    if word not in COMMANDS:
-        near = get_close_matches(word, COMMANDS, n=1)
+    name = found[1].lower()
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean /{near[0]}?" if near else "/help lists them."
-        raise BotkitError(f"There is no command /{word}; {hint}")
-    return Command(word, (found[2] or "").strip())
+        raise BotkitError(f"There is no command /{name}; {hint}")
+    return Command(name, (found[2] or "").strip())
 
 
-def help_lines() -> list[tuple[str, str]]:
+def help_lines(language: Language) -> list[tuple[str, str]]:
     """Each command with its argument, and what it does."""
-    return [(f"/{name} {argument}".strip(), what) for name, (argument, what) in COMMANDS.items()]
+    return [(f"/{name} {argument}".strip(), word(f"do_{name}", language)) for name, argument in COMMANDS.items()]
 
 
 class Session:
@@ -74,70 +77,95 @@ class Session:
 
     def __init__(self, engine: Engine, config: TerminalConfig) -> None:
         self.engine = engine
-        self.sender = config.sender
         self.language: Language | None = config.language
         self.conversation = config.conversation or self._fresh()
         self.last: Reply | None = None
+        self._sender = config.sender
         self._tags = tuple(config.tags)
 
-    def respond(self, text: str) -> AsyncIterator[Event]:
-        """The engine's events for what the person typed."""
+    @property
+    def speaks(self) -> Language:
+        """The language to talk to the person in: the chosen one, else the last reply's, else the system's."""
+        if self.language:
+            return self.language
+        chosen = self.engine.settings.config.bot.language
+        if chosen != "auto":
+            return chosen
+        return self.last.language if self.last else language_of()
+
+    async def respond(self, text: str) -> AsyncIterator[Event]:
+        """The engine's events for what the person typed. The reply becomes the last one of its conversation."""
         message = Message(
             text,
             conversation=self.conversation,
-            sender=self.sender,
+            sender=self._sender,
             adapter="terminal",
             language=self.language,
             tags=self._tags,
         )
-        return self.engine.respond(message)
+        async for event in self.engine.respond(message):
+            if isinstance(event, Reply) and message.conversation == self.conversation:
+                self.last = event
+            yield event
 
     def new(self) -> None:
         """Start another conversation."""
         self.conversation, self.last = self._fresh(), None
 
+    async def resume(self) -> list[StoredTurn]:
+        """What was said in the conversation under way, oldest first; its last reply can be rated and shown again."""
+        turns = await asyncio.to_thread(self.engine.store.history, self.conversation)
+        if self.last is None:
+            self.last = next((reply for turn in reversed(turns) if (reply := reply_of(turn))), None)
+        return turns
+
     async def switch(self, conversation: str) -> list[StoredTurn]:
         """Go on with a stored conversation; returns what was said in it. Raises `ConversationError`."""
-        turns = await asyncio.to_thread(self.engine.store.history, conversation)
-        if not turns:
-            raise ConversationError(f"There is no conversation {conversation!r}.")
+        if not await asyncio.to_thread(self.engine.store.history, conversation, 1):
+            raise ConversationError(f"There is no conversation {conversation!r}. /switch lists them.")
         self.conversation, self.last = conversation, None
-        return turns
+        return await self.resume()
 
     async def conversations(self) -> list[ConversationInfo]:
         """This person's conversations, the latest first."""
-        return await asyncio.to_thread(self.engine.store.conversations, sender=self.sender)
+        return await asyncio.to_thread(self.engine.store.conversations, sender=self._sender)
 
     async def search(self, words: str) -> list[StoredTurn]:
         """What was said before with these words in it, the latest first."""
-        return await asyncio.to_thread(self.engine.store.search, words, sender=self.sender)
+        return await asyncio.to_thread(self.engine.store.search, words, sender=self._sender)
 
     async def ingest(self, path: str, progress: Callable[[Progress], None] | None = None) -> IngestReport:
         """Read documents; raises `BotkitError`."""
-        place = Path(path.strip("\"'")).expanduser()
-        if not path or not place.exists():
-            raise BotkitError(f"{path or '/ingest'}: name a file or folder that exists, as in /ingest ~/Documents.")
+        place = _existing(path)
         return await asyncio.to_thread(lambda: self.engine.knowledge.ingest([place], progress=progress))
 
-    async def rate(self, rating: Literal[1, -1], note: str = "") -> None:
-        """Rate the last reply; raises `BotkitError` where there is none."""
+    async def rate(self, rating: Literal[1, -1], note: str = "") -> Reply:
+        """Rate the last reply and return it; raises `BotkitError` where there is none."""
         if self.last is None:
-            raise BotkitError("There is no reply to rate yet.")
-        await self.engine.rate(self.last.id, rating, note)
+            raise BotkitError(word("nothing_to_rate", self.speaks))
+        rated = self.last
+        await self.engine.rate(rated.id, rating, note)
+        return rated
+
+    @property
+    def export_name(self) -> str:
+        """The file that a conversation is written to where none is named."""
+        return re.sub(r"[^\w.-]", "_", f"{self.conversation}.md")
 
     async def export(self, file: str = "") -> Path:
         """Write the conversation: JSON lines for a name in .jsonl, else Markdown. Raises `BotkitError`."""
-        path = Path(file).expanduser() if file else Path(f"conversation-{self.conversation}.md")
+        path = _home_expanded(file or self.export_name)
         rows = await asyncio.to_thread(lambda: list(self.engine.store.export(conversation=self.conversation)))
         if not rows:
             raise BotkitError("Nothing was said yet, so there is nothing to export.")
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        if path.suffix != ".jsonl":
-            text = _markdown(rows)
-        if path.exists():
-            raise BotkitError(f"{path} exists already. Name another file: /export FILE.")
+        if path.suffix == ".jsonl":
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        else:
+            text = _markdown(rows, self.speaks)
         try:
-            await asyncio.to_thread(path.write_text, text, encoding="utf-8")
+            await asyncio.to_thread(_write_new, path, text)
+        except FileExistsError as error:
+            raise BotkitError(f"{path} exists already. Name another file: /export FILE.") from error
         except OSError as error:
             raise BotkitError(f"{path}: cannot be written ({error.strerror}).") from error
         return path
@@ -153,11 +181,92 @@ class Session:
         return f"terminal-{new_id()[:12]}"
 
 
-def place(source: Source) -> str:
+def reply_of(turn: StoredTurn) -> Reply | None:
+    """The reply that a stored turn holds, without its trace; None for what the person said."""
+    stored = turn.reply
+    if turn.role != "bot" or stored is None or turn.route is None:
+        return None
+    sentiment = stored["sentiment"]
+    return Reply(
+        text=turn.text,
+        route=turn.route,
+        confidence=turn.confidence or 0.0,
+        conversation=turn.conversation,
+        answer=stored.get("span", ""),
+        language=stored["language"],
+        sources=tuple(_source(source) for source in stored["sources"]),
+        sentiment=Sentiment(sentiment["label"], sentiment["score"]),
+        timings_ms=stored["timings_ms"],
+        id=turn.id,
+    )
+
+
+def _source(stored: Mapping[str, Any]) -> Source:
+    names = ("document", "title", "heading", "page", "start", "end", "passage", "passage_start", "score")
+    return Source(**{name: stored[name] for name in names})
+
+
+def visible(text: str) -> str:
+    """The text with each control character but the line break as a blank: no document may steer the terminal.
+
+    Every character stays where it is, so offsets hold.
+    """
+    return "".join(" " if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    if character in _BIDI_CONTROLS:
+        return True
+    return character != "\n" and unicodedata.category(character) in ("Cc", "Cs")
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """The beginning of a text for a list."""
+    line = " ".join(visible(text[: 4 * longest]).split())
+    return line if len(line) <= longest else f"{line[:longest]}…"
+
+
+def place(source: Source, language: Language = "en") -> str:
     """Title, heading and page of a source."""
     heading = source.heading.removeprefix(source.title).removeprefix(" › ")
-    page = f"p. {source.page}" if source.page else ""
-    return " › ".join(part for part in (source.title, heading, page) if part) or source.document
+    page = word("page", language, n=source.page) if source.page else ""
+    return one_line(" › ".join(part for part in (source.title, heading, page) if part) or source.document)
+
+
+def span_range(source: Source) -> tuple[int, int]:
+    """Where the span stands in the passage."""
+    return source.start - source.passage_start, source.end - source.passage_start
+
+
+def explanation(reply: Reply, language: Language = "en") -> list[str]:
+    """How a reply came about: the rule, the query, the times, and the candidates with the scores of every stage."""
+    trace = reply.trace
+    if trace is None:
+        return [word("no_trace", language)]
+    rewritten = " (rewritten from the conversation)" if trace.rewritten else ""
+    lines = [
+        f"route       {reply.route}: {trace.rule}",
+        f"query       {one_line(trace.query)}{rewritten}",
+        f"confidence  {reply.confidence:.2f}",
+        f"sentiment   {reply.sentiment.label} {reply.sentiment.score:.2f}",
+        "time        " + ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in reply.timings_ms.items()),
+    ]
+    for number, candidate in enumerate(trace.candidates, 1):
+        scores = {
+            "span": candidate.span_score,
+            "no answer": candidate.no_answer_score,
+            "fused": candidate.fused_score,
+            "BM25": candidate.lexical_score,
+            "cosine": candidate.vector_score,
+        }
+        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score is not None)
+        where = " › ".join(part for part in (candidate.document, candidate.heading) if part)
+        lines += [
+            f"{number}. {candidate.confidence:.2f}  {one_line(candidate.text, 120)}",
+            f"   {one_line(where)}",
+            f"   {told}",
+        ]
+    return lines
 
 
 def ingested(report: IngestReport) -> str:
@@ -171,13 +280,34 @@ def ingested(report: IngestReport) -> str:
     return f"{told}, {left_out} left out ({reasons})." if left_out else f"{told}."
 
 
-def _markdown(rows: list[dict[str, Any]]) -> str:
+def _home_expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # "~nobody": there is no such user, so the name means itself
+        return Path(path)
+
+
+def _existing(path: str) -> Path:
+    found = _home_expanded(path.strip("\"'"))
+    if not path or not found.exists():
+        raise BotkitError(f"{path or '/ingest'}: name a file or folder that exists, as in /ingest ~/Documents.")
+    return found
+
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _markdown(rows: list[dict[str, Any]], language: Language) -> str:
     lines = []
     for row in rows:
-        who = "You" if row["role"] == "user" else "Bot"
+        who = word("you" if row["role"] == "user" else "bot", language)
         lines += [f"**{who}** ({row['created_at'][:16].replace('T', ' ')})", "", row["text"], ""]
         for source in row["sources"]:
             heading = " › ".join(part for part in (source["title"], source["heading"]) if part)
             lines.append(f"- {heading} (`{source['document']}` {source['start']}–{source['end']})")
         lines += [""] if row["sources"] else []
+        if row["rating"]:
+            lines += [f"{'👍' if row['rating'] > 0 else '👎'} {row['note']}".strip(), ""]
     return "\n".join(lines)
