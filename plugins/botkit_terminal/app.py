@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from textual import events, on, work
 from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -81,6 +82,7 @@ class ChatApp(App[None]):
     TITLE = "botkit"
     ENABLE_COMMAND_PALETTE = False
     CSS_PATH: ClassVar[str] = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", priority=True)]
 
     def __init__(self, session: Session, *, dark: bool = True) -> None:
         super().__init__()
@@ -103,7 +105,6 @@ class ChatApp(App[None]):
             ("ctrl+r", "search", "key_search"),
             ("f8,ctrl+g", "export", "key_export"),
             ("ctrl+t", "theme", "key_theme"),
-            ("ctrl+q", "quit", "key_quit"),
         ):
             description = word(name, session.speaks) if name else "👍" if action == "rate(1)" else "👎"
             self.bind(keys, action, description=description)

@@ -190,7 +190,7 @@ class Bubble(Vertical):
         facts.append(word(reply.sentiment.label, language))
         if total := reply.timings_ms.get("total"):
             facts.append(f"{total:.0f} ms")
-        if reply.sources:
+        if reply.sources and reply.route == "answer":
             more = f" +{len(reply.sources) - 1}" if len(reply.sources) > 1 else ""
             facts.append(f"{place(reply.sources[0], language)}{more}")
         if self._rating:
@@ -234,7 +234,6 @@ class Sources(VerticalScroll):
 
     def show(self, sources: Sequence[Source], language: Language) -> None:
         """Replace what is shown."""
-        self.border_title = word("sources", language)
         self.remove_children()
         if not sources:
             self.mount(Static(Content(word("no_sources", language)), classes="facts"))
@@ -257,5 +256,5 @@ def marked(source: Source) -> Content:
 
 
 def whereabouts(source: Source) -> str:
-    """Document, offsets and score of a source."""
-    return f"{visible(source.document)} · {source.start}–{source.end} · {source.score:.0%}"
+    """Score, document and offsets of a source."""
+    return f"{source.score:.0%} · {visible(source.document)} · {source.start}–{source.end}"

@@ -39,7 +39,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "sure": ("{percent} sure", "把握 {percent}"),
     "page": ("p. {n}", "第 {n} 页"),
     # sources
-    "sources": ("Sources", "来源"),
     "no_sources": ("The last reply has no sources.", "上一条回复没有来源。"),
     # keys
     "key_help": ("Help", "帮助"),
@@ -49,7 +48,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "key_search": ("Search", "搜索"),
     "key_export": ("Export", "导出"),
     "key_theme": ("Theme", "主题"),
-    "key_quit": ("Quit", "退出"),
     "key_back": ("Escape closes this.", "按 Esc 关闭。"),
     "keys": ("Keys", "按键"),
     "commands": ("Commands", "命令"),

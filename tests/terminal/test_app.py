@@ -1,0 +1,545 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("textual", reason="needs the extra terminal")
+
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Static
+
+from botkit.errors import ModelError
+from botkit.knowledge.ingest import Progress
+from botkit.messages import Delta, Message, Source, Status
+from botkit_terminal.app import ChatApp
+from botkit_terminal.dialogs import Choice, Help, Line
+from botkit_terminal.widgets import LONGEST_SHOWN, Bubble, Options, marked
+
+from .engines import PASSAGE, REFUND, ScriptedEngine, answer, session
+
+WIDE = (120, 40)
+
+
+@asynccontextmanager
+async def chat(
+    engine: ScriptedEngine, size: tuple[int, int] = WIDE, **config: Any
+) -> AsyncIterator[tuple[ChatApp, Pilot[None]]]:
+    app = ChatApp(session(engine, **config))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, pilot
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Let the app run until something is so; pytest's patience is the limit."""
+
+    async def wait() -> None:
+        while not condition():
+            await pilot.pause()
+
+    await asyncio.wait_for(wait(), timeout=20)
+
+
+async def say(app: ChatApp, pilot: Pilot[None], text: str) -> None:
+    """Type a line, send it, and wait until all that follows from it is done or waits for the person."""
+    app.prompt.put(text)
+    await pilot.press("enter")
+    await pilot.pause()
+    await until(pilot, lambda: len(app.screen_stack) > 1 or not busy(app))
+    await pilot.pause()
+
+
+def busy(app: ChatApp) -> bool:
+    return any(not worker.is_finished for worker in app.workers)
+
+
+def bubbles(app: ChatApp, role: str = "bot") -> list[Bubble]:
+    return [bubble for bubble in app.conversation.query(Bubble) if bubble.has_class(role)]
+
+
+def status(app: ChatApp) -> str:
+    return str(app.screen_stack[0].query_one("#status", Static).content)
+
+
+def on_screen(app: ChatApp) -> str:
+    """The visible text, line by line."""
+    return "\n".join("".join(segment.text for segment in line) for line in app.screen._compositor.render_strips())
+
+
+# ---- answering -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_grows_as_it_comes(engine: ScriptedEngine) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    engine.script["When?"] = [Status("reading"), first, Delta("Refunds take "), second, Delta("five days."), answer()]
+    async with chat(engine) as (app, pilot):
+        app.prompt.put("When?")
+        await pilot.press("enter")
+        await until(pilot, lambda: bubbles(app)[-1].text == "reading …")
+        first.set()
+        await until(pilot, lambda: bubbles(app)[-1].text == "Refunds take ")
+        second.set()
+        await until(pilot, lambda: bubbles(app)[-1].reply is not None)
+        assert bubbles(app)[-1].text == "Refunds take five days."
+        assert bubbles(app, "user")[-1].text == "When?"
+
+
+async def test_facts_stand_quietly_below_a_reply(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        assert bubbles(app)[-1].facts == "answer · 92% sure · neutral · 143 ms · Returns › Refunds › p. 3"
+
+
+async def test_the_span_is_highlighted_in_its_passage(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        assert not app.sources.display
+        await say(app, pilot, "When?")
+        assert app.sources.display
+        title, passage, facts = (widget.content for widget in app.sources.query(Static))
+        assert str(title) == "1  Returns › Refunds › p. 3"
+        assert str(passage) == PASSAGE
+        [span] = passage.spans
+        assert PASSAGE[span.start : span.end] == "five days"
+        assert str(facts) == "92% · shop/returns.md · 137–146"
+
+
+def test_a_source_that_was_not_read_has_no_highlight() -> None:
+    whole = Source("a.md", "A", "", None, 100, 100 + len(PASSAGE), PASSAGE, 100, 0.1)
+    assert not marked(whole).spans
+
+
+async def test_control_characters_of_a_document_do_not_reach_the_terminal(engine: ScriptedEngine) -> None:
+    engine.script["x"] = answer("red \x1b[31m alert\x07 \u202e reversed", answer="alert\x07")
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "x")
+        assert bubbles(app)[-1].text == "red  [31m alert    reversed"
+        assert "\x1b" not in on_screen(app)
+
+
+async def test_markup_in_a_message_is_only_text(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "[bold]hello[/nothing] [@click=app.quit]x[/]")
+        assert "[bold]hello[/nothing]" in on_screen(app)
+
+
+async def test_a_very_long_message_is_sent_whole_and_shown_in_part(engine: ScriptedEngine) -> None:
+    text = "word " * 20_000
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, text)
+        assert engine.heard[-1].text == text.strip()
+        assert len(bubbles(app, "user")[-1].text) < LONGEST_SHOWN + 100
+
+
+async def test_an_error_is_told_and_the_conversation_goes_on(engine: ScriptedEngine) -> None:
+    engine.script["bad"] = ModelError("The reader is missing. Run `botkit doctor`.")
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "bad")
+        assert bubbles(app, "error")[-1].text == "The reader is missing. Run `botkit doctor`."
+        await say(app, pilot, "good")
+        assert bubbles(app)[-1].text == "Refunds take five days."
+        assert len(bubbles(app)) == 2, "the greeting and one reply: the failed one left no empty bubble"
+
+
+async def test_a_bug_is_told_and_the_conversation_goes_on(
+    engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.script["bug"] = ZeroDivisionError("division by zero")
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "bug")
+        assert "ZeroDivisionError" in bubbles(app, "error")[-1].text
+        await say(app, pilot, "good")
+        assert bubbles(app)[-1].text == "Refunds take five days."
+
+
+async def test_a_reply_that_comes_after_a_new_conversation_began_does_not_count_as_its_last(
+    engine: ScriptedEngine,
+) -> None:
+    gate = asyncio.Event()
+    engine.script["slow"] = [Status("reading"), gate, answer()]
+    async with chat(engine) as (app, pilot):
+        app.prompt.put("slow")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engine.heard) == 1)
+        await pilot.press("ctrl+n")
+        gate.set()
+        await until(pilot, lambda: not busy(app))
+        await say(app, pilot, "/explain")
+        assert bubbles(app, "note")[-1].text == "There is no reply to explain yet."
+
+
+# ---- loading ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_screen_says_that_models_load_and_takes_messages_meanwhile(engine: ScriptedEngine) -> None:
+    engine.loaded.clear()
+    gate = asyncio.Event()
+    engine.script["early"] = [gate, answer()]
+    async with chat(engine) as (app, pilot):
+        assert "loading the models" in status(app)
+        app.prompt.put("early")
+        await pilot.press("enter")
+        await until(pilot, lambda: bubbles(app)[-1].text == "the models are still loading …")
+        engine.loaded.set()
+        gate.set()
+        await until(pilot, lambda: bubbles(app)[-1].text == "Refunds take five days.")
+        await until(pilot, lambda: "3 documents" in status(app))
+
+
+async def test_the_first_reading_of_documents_shows_how_far_it_is(engine: ScriptedEngine) -> None:
+    engine.loaded.clear()
+    engine.knowledge.steps = [Progress(5, 10, 500, 1000, "five.md")]
+    async with chat(engine) as (app, pilot):
+        await until(pilot, lambda: "reading documents ━━━━━━━━╌╌╌╌╌╌╌╌ 5/10" in status(app))
+        engine.loaded.set()
+        await until(pilot, lambda: "3 documents" in status(app))
+
+
+async def test_models_that_cannot_be_loaded_are_told(engine: ScriptedEngine) -> None:
+    engine.knowledge.fails = ModelError("There is no model 'x'.")
+    async with chat(engine) as (app, pilot):
+        await until(pilot, lambda: "not ready" in status(app))
+        assert bubbles(app, "error")[-1].text == "There is no model 'x'."
+
+
+async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine) -> None:
+    begun, left, stopped = threading.Event(), threading.Event(), threading.Event()
+
+    def prepare(progress: Callable[[Progress], None]) -> None:
+        begun.set()
+        left.wait(20)
+        try:
+            progress(Progress(1, 9, 1, 9, "a.md"))
+        finally:
+            stopped.set()
+
+    engine.knowledge.prepare = prepare  # type: ignore[method-assign, assignment]
+    async with chat(engine) as (app, pilot):
+        await until(pilot, begun.is_set)
+        await pilot.press("ctrl+q")
+    left.set()
+    assert await asyncio.to_thread(stopped.wait, 20)
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["shift+enter", "ctrl+j"])
+async def test_a_message_may_have_several_lines(engine: ScriptedEngine, key: str) -> None:
+    async with chat(engine) as (_, pilot):
+        await pilot.press("o", "n", "e", key, "t", "w", "o", "enter")
+        await until(pilot, lambda: bool(engine.heard))
+        assert engine.heard[0].text == "one\ntwo"
+
+
+async def test_blank_messages_are_not_sent(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (_, pilot):
+        await pilot.press("space", "enter", "enter")
+        assert not engine.heard
+
+
+async def test_up_and_down_recall_what_was_sent_and_keep_the_draft(engine: ScriptedEngine) -> None:
+    engine.store.record_message(Message("from yesterday", conversation="old", sender="terminal"))
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "first")
+        await say(app, pilot, "second")
+        await pilot.press("d", "r", "a", "f", "t")
+        seen = []
+        for key in ("up", "up", "up", "up", "down", "down", "down"):
+            await pilot.press(key)
+            seen.append(app.prompt.text)
+        assert seen == ["second", "first", "from yesterday", "from yesterday", "first", "second", "draft"]
+
+
+async def test_history_search_puts_a_message_into_the_prompt(engine: ScriptedEngine) -> None:
+    for text in ("refund time", "postage to Cork", "refund amount"):
+        engine.store.record_message(Message(text, conversation="old", sender="terminal"))
+    engine.store.record_message(Message("refund of a stranger", conversation="theirs", sender="someone else"))
+    async with chat(engine) as (app, pilot):
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press(*"refund")
+        options = app.screen.query_one(OptionList)
+        await until(pilot, lambda: options.option_count == 2)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: app.prompt.text == "refund time")
+
+
+async def test_the_numbers_of_the_options_choose_one(engine: ScriptedEngine) -> None:
+    engine.script["How long?"] = answer("Which?", route="clarify", options=("Returns: 5 days", "Shipping: 2 days"))
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "How long?")
+        assert app.query_one(Options).texts == ("Returns: 5 days", "Shipping: 2 days")
+        await pilot.press("2")
+        await until(pilot, lambda: engine.heard[-1].text == "Shipping: 2 days")
+        await until(pilot, lambda: not app.query(Options))
+        await pilot.press("2")
+        assert app.prompt.text == "2", "without options a number is just a number"
+
+
+async def test_a_click_on_an_option_chooses_it(engine: ScriptedEngine) -> None:
+    engine.script["How long?"] = answer("Which?", route="clarify", options=("Returns [red]", "Shipping"))
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "How long?")
+        await pilot.click(app.query_one(Options).query("Button").first())
+        await until(pilot, lambda: engine.heard[-1].text == "Returns [red]")
+        assert app.focused is app.prompt
+
+
+async def test_an_offered_hand_off_has_a_button(engine: ScriptedEngine) -> None:
+    engine.script["grr"] = answer("Sorry. Would you like a human?", route="unknown", hand_off_offered=True)
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "grr")
+        await pilot.press("1")
+        await until(pilot, lambda: engine.heard[-1].text == "Yes, please")
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_rating_with_its_note_is_stored(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, Line))
+        await pilot.press(*"wrong", "enter")
+        await until(pilot, lambda: not busy(app))
+        [turn] = [turn for turn in engine.store.history(engine.heard[0].conversation) if turn.role == "bot"]
+        assert (turn.rating, turn.note) == (-1, "wrong")
+        assert bubbles(app)[-1].facts.endswith("👎")
+
+
+async def test_escape_takes_a_rating_back(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.screen, Line))
+        await pilot.press("escape")
+        await until(pilot, lambda: not busy(app))
+        assert all(turn.rating is None for turn in engine.store.history(engine.heard[0].conversation))
+
+
+async def test_rating_by_command(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "/up")
+        assert bubbles(app, "error")[-1].text == "There is no reply to rate yet."
+        await say(app, pilot, "When?")
+        await say(app, pilot, "/up just right")
+        assert [turn.note for turn in engine.store.history(engine.heard[0].conversation) if turn.rating == 1] == [
+            "just right"
+        ]
+
+
+async def test_help_lists_keys_and_commands(engine: ScriptedEngine) -> None:
+    async with chat(engine, size=(100, 60)) as (app, pilot):
+        await say(app, pilot, "/help")
+        assert isinstance(app.screen, Help)
+        shown = on_screen(app)
+        for expected in ("Shift+Enter", "/ingest PATH", "/export [FILE]", "/up [NOTE]", "dark or light"):
+            assert expected in shown
+        await pilot.press("escape")
+        assert app.focused is app.prompt
+
+
+async def test_explain_shows_rule_and_scores(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await say(app, pilot, "/explain")
+        told = bubbles(app, "note")[-1].text
+        for expected in ("the best span is sure enough", "rewritten", "read 40 ms", "BM25 7.50", "no answer -3.00"):
+            assert expected in told
+
+
+async def test_ingest_reads_a_path(engine: ScriptedEngine, tmp_path: Path) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, f"/ingest {tmp_path}")
+        assert engine.knowledge.ingested == [tmp_path]
+        assert bubbles(app, "note")[-1].text == "1 documents read, 0 replaced, 0 removed, 0 unchanged."
+        await say(app, pilot, "/ingest /no/such/place")
+        assert "/no/such/place" in bubbles(app, "error")[-1].text
+        assert "3 documents" in status(app)
+
+
+async def test_lang_sets_the_language_of_messages_and_of_the_screen(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "/lang zh")
+        await say(app, pilot, "hello")
+        assert engine.heard[-1].language == "zh"
+        assert "中文" in status(app)
+        assert bubbles(app)[-1].facts.startswith("答案 · 把握 92%")
+        await say(app, pilot, "/lang fr")
+        assert "choose en, zh or auto" in bubbles(app, "error")[-1].text
+        await say(app, pilot, "/lang auto")
+        await say(app, pilot, "hello")
+        assert engine.heard[-1].language is None
+
+
+async def test_an_unknown_command_is_named_and_not_sent(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "/explane")
+        assert bubbles(app, "error")[-1].text == "There is no command /explane; did you mean /explain?"
+        await say(app, pilot, "/etc/hosts is what?")
+        assert [message.text for message in engine.heard] == ["/etc/hosts is what?"]
+
+
+async def test_clear_empties_the_screen_and_keeps_the_conversation(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await say(app, pilot, "/clear")
+        assert not bubbles(app)
+        await say(app, pilot, "And then?")
+        assert len({message.conversation for message in engine.heard}) == 1
+        assert len(engine.store.history(engine.heard[0].conversation)) == 4
+
+
+async def test_new_and_switch_go_between_conversations(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "one")
+        await pilot.press("ctrl+n")
+        await say(app, pilot, "two")
+        first, second = (message.conversation for message in engine.heard)
+        assert first != second
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press(*"one")
+        await until(pilot, lambda: app.screen.query_one(OptionList).option_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: not busy(app))
+        assert [bubble.text for bubble in app.conversation.query(Bubble)] == ["one", "Refunds take five days."]
+        assert "92% sure" in bubbles(app)[-1].facts, "a stored reply shows what the live one did"
+        assert PASSAGE in [str(widget.content) for widget in app.sources.query(Static)]
+        await say(app, pilot, "/down")
+        assert [turn.rating for turn in engine.store.history(first)] == [None, -1]
+
+
+async def test_search_finds_a_conversation_by_what_the_bot_said(engine: ScriptedEngine) -> None:
+    engine.script["one"] = answer("Only once: zebra.")
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "one")
+        await pilot.press("ctrl+n")
+        await say(app, pilot, "/search zebra")
+        await until(pilot, lambda: app.screen.query_one(OptionList).option_count == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: not busy(app))
+        assert bubbles(app)[-1].text == "Only once: zebra."
+
+
+async def test_a_named_conversation_goes_on_where_it_was(engine: ScriptedEngine) -> None:
+    engine.store.record_message(Message("hello again", conversation="mine", sender="terminal"))
+    async with chat(engine, conversation="mine") as (app, pilot):
+        await until(pilot, lambda: bool(bubbles(app, "user")))
+        assert bubbles(app, "user")[-1].text == "hello again"
+        await say(app, pilot, "more")
+        assert engine.heard[-1].conversation == "mine"
+
+
+async def test_export_asks_for_a_file_and_writes_markdown_or_json_lines(engine: ScriptedEngine, tmp_path: Path) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await say(app, pilot, f"/export {tmp_path / 'talk.jsonl'}")
+        rows = [json.loads(line) for line in (tmp_path / "talk.jsonl").read_text("utf-8").splitlines()]
+        assert [(row["role"], row["text"]) for row in rows] == [("user", "When?"), ("bot", "Refunds take five days.")]
+        await pilot.press("f8")
+        await until(pilot, lambda: isinstance(app.screen, Line))
+        app.screen.query_one(Input).value = str(tmp_path / "talk.md")
+        await pilot.press("enter")
+        await until(pilot, lambda: not busy(app))
+        assert "- Returns › Returns › Refunds (`shop/returns.md` 137–146)" in (tmp_path / "talk.md").read_text("utf-8")
+        await say(app, pilot, f"/export {tmp_path / 'talk.md'}")
+        assert "exists already" in bubbles(app, "error")[-1].text
+
+
+async def test_quit_leaves(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        app.prompt.put("/quit")
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.is_running or app._exit)
+
+
+async def test_leaving_lets_the_answer_under_way_finish(engine: ScriptedEngine) -> None:
+    gate = asyncio.Event()
+    engine.script["slow"] = [Status("reading"), gate, answer()]
+    async with chat(engine) as (app, pilot):
+        app.prompt.put("slow")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engine.heard) == 1)
+        leaving = asyncio.create_task(app.leave())
+        await pilot.pause()
+        assert not leaving.done()
+        gate.set()
+        await leaving
+    assert [turn.role for turn in engine.store.history(engine.heard[0].conversation)] == ["user", "bot"]
+
+
+# ---- the look --------------------------------------------------------------------------------------------------------
+
+
+async def test_sources_lie_over_the_conversation_at_60_columns(engine: ScriptedEngine) -> None:
+    async with chat(engine, size=(60, 20)) as (app, pilot):
+        await say(app, pilot, "When?")
+        assert app.conversation.display and not app.sources.display
+        assert all(bubble.region.right <= 60 for bubble in app.conversation.query(Bubble))
+        await pilot.press("f2")
+        assert app.sources.display and not app.conversation.display
+        assert app.sources.size.width > 50
+        await pilot.press("f2")
+        assert app.conversation.display and app.focused is app.prompt
+
+
+async def test_sources_stand_beside_the_conversation_when_there_is_room(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        assert app.conversation.display and app.sources.display
+        await pilot.press("f2")
+        assert not app.sources.display
+        await say(app, pilot, "And now?")
+        assert not app.sources.display, "who closed the sources does not want them back with the next reply"
+
+
+async def test_a_click_on_an_earlier_reply_shows_its_sources(engine: ScriptedEngine) -> None:
+    engine.script["hi"] = answer("Hello!", route="chat", sources=())
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        await say(app, pilot, "hi")
+        await pilot.click(bubbles(app)[-2])
+        await until(pilot, lambda: "1  Returns › Refunds › p. 3" in [str(w.content) for w in app.sources.query(Static)])
+
+
+async def test_the_theme_key_switches_between_dark_and_light(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        assert app.current_theme.dark
+        await pilot.press("ctrl+t")
+        assert not app.current_theme.dark
+
+
+async def test_chinese_fits_its_bubble(engine: ScriptedEngine) -> None:
+    said = "退款会在五个工作日内退回到您付款时使用的账户，" * 4
+    engine.script["退款要多久？"] = answer(said, language="zh", answer="五个工作日")
+    async with chat(engine, size=(60, 30)) as (app, pilot):
+        await say(app, pilot, "退款要多久？")
+        lines = [line.strip(" ▌▐█│") for line in on_screen(app).splitlines()]
+        assert said in "".join(lines), "no character is lost where lines wrap"
+        assert bubbles(app)[-1].facts.startswith("答案 · 把握 92% · 中性")
+
+
+async def test_a_chinese_system_is_spoken_to_in_chinese(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    async with chat(engine) as (app, pilot):
+        await until(pilot, lambda: "3 份文档" in status(app))
+        assert bubbles(app)[0].text.startswith("你好")
+        assert "导出" in on_screen(app)
+
+
+async def test_the_keys_stand_in_the_footer(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, _):
+        footer = on_screen(app).splitlines()[-1]
+        for expected in ("Quit", "Help", "Sources", "👍", "👎", "New", "Open", "Search", "Export", "Theme"):
+            assert expected in footer
