@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botkit.conversations.store import ConversationInfo, Rating, StoredTurn
 from botkit.errors import ConversationError
 from botkit.messages import Message, Reply, Sentiment
+
+if TYPE_CHECKING:
+    from botkit.config import Settings
 
 SCHEMA_VERSION: Final = 1
 _TITLE: Final = 60
@@ -33,6 +36,12 @@ CREATE TABLE turns (
 CREATE INDEX turns_by_conversation ON turns (conversation, number);
 CREATE INDEX turns_by_sender ON turns (sender);
 """
+
+
+def open_store(settings: Settings) -> SQLiteConversationStore:
+    """The store that the configuration names; raises `ConversationError` where it cannot be opened."""
+    store = settings.config.conversation.store
+    return SQLiteConversationStore(settings.paths.conversations if store == "sqlite" else Path(store))
 
 
 class SQLiteConversationStore:
@@ -76,13 +85,13 @@ class SQLiteConversationStore:
         """Keep a message before it is answered; False where a message of this id is already kept."""
         with self._guarded("written"), self._transaction():
             self._touch(message, message.sent_at.timestamp(), message.text)
-            done = self._connection.execute(
+            done = self._execute(
                 "INSERT OR IGNORE INTO turns (id, conversation, role, text, created_at, sender, adapter, sentiment, "
                 "sentiment_score) VALUES (?, ?, 'user', ?, ?, ?, ?, ?, ?)",
                 (
                     message.id,
                     message.conversation,
-                    _storable(message.text),
+                    message.text,
                     message.sent_at.timestamp(),
                     message.sender,
                     message.adapter,
@@ -97,25 +106,25 @@ class SQLiteConversationStore:
         now = datetime.now(timezone.utc).timestamp()
         with self._guarded("written"), self._transaction():
             self._touch(message, now, message.text)
-            self._connection.execute(
+            self._execute(
                 "INSERT OR IGNORE INTO turns (id, conversation, role, text, created_at, sender, adapter, route, confidence, "
                 "reply) VALUES (?, ?, 'bot', ?, ?, ?, ?, ?, ?, ?)",
                 (
                     reply.id,
                     message.conversation,
-                    _storable(reply.text),
+                    reply.text,
                     now,
                     message.sender,
                     message.adapter,
                     reply.route,
                     reply.confidence,
-                    json.dumps(reply.as_json(), ensure_ascii=True),
+                    json.dumps(reply.as_json(), ensure_ascii=False),
                 ),
             )
 
     def _touch(self, message: Message, now: float, text: str) -> None:
-        title = " ".join(_storable(text[: 4 * _TITLE]).split())[:_TITLE]
-        self._connection.execute(
+        title = " ".join(text[: 4 * _TITLE].split())[:_TITLE]
+        self._execute(
             "INSERT INTO conversations (id, adapter, sender, title, started_at, last_at) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET last_at = max(last_at, excluded.last_at)",
             (message.conversation, message.adapter, message.sender, title, now, now),
@@ -153,20 +162,19 @@ class SQLiteConversationStore:
 
     def search(self, text: str, *, sender: str | None = None, limit: int = 50) -> list[StoredTurn]:
         """Turns whose text contains `text` (English letters in either case), the latest first."""
-        pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         rows = self._read(
-            "SELECT * FROM turns WHERE text LIKE ?1 ESCAPE '\\' AND (?2 IS NULL OR sender = ?2) "
+            "SELECT * FROM turns WHERE instr(lower(text), lower(?1)) AND (?2 IS NULL OR sender = ?2) "
             "ORDER BY number DESC LIMIT ?3",
-            (pattern, sender, limit),
+            (text, sender, limit),
         )
         return [_turn(row) for row in rows]
 
     def rate(self, reply_id: str, rating: Rating, note: str = "") -> None:
         """Keep what a person thought of a reply; a second rating replaces the first."""
         with self._guarded("written"), self._transaction():
-            done = self._connection.execute(
+            done = self._execute(
                 "UPDATE turns SET rating = ?, note = ? WHERE id = ? AND role = 'bot'",
-                (rating, _storable(note), reply_id),
+                (rating, note, reply_id),
             )
             if not done.rowcount:
                 raise ConversationError(f"There is no reply {reply_id!r} to rate.")
@@ -178,22 +186,7 @@ class SQLiteConversationStore:
             (conversation, sender),
         )
         for row in rows:
-            turn = _turn(row)
-            yield {
-                "id": turn.id,
-                "conversation": turn.conversation,
-                "role": turn.role,
-                "text": turn.text,
-                "created_at": turn.created_at.isoformat(),
-                "sender": turn.sender,
-                "adapter": turn.adapter,
-                "sentiment": turn.sentiment.label if turn.sentiment else None,
-                "route": turn.route,
-                "confidence": turn.confidence,
-                "sources": list(turn.reply["sources"]) if turn.reply else [],
-                "rating": turn.rating,
-                "note": turn.note,
-            }
+            yield _turn(row).as_json()
 
     def delete(self, *, conversation: str | None = None, sender: str | None = None) -> int:
         """Delete a conversation, or all that a person said and was told."""
@@ -204,12 +197,7 @@ class SQLiteConversationStore:
                 if conversation is not None:
                     deleted = self._drop("SELECT id FROM conversations WHERE id = ?", (conversation,))
                 else:
-                    done = self._connection.execute("DELETE FROM turns WHERE sender = ?", (sender,))
-                    deleted = done.rowcount
-                    empty = "SELECT id FROM conversations WHERE id NOT IN (SELECT conversation FROM turns)"
-                    self._connection.execute(
-                        f"DELETE FROM conversations WHERE sender = ? OR id IN ({empty})", (sender,)
-                    )
+                    deleted = self._drop_sender(sender)
             self._scrub()
         return deleted
 
@@ -223,13 +211,32 @@ class SQLiteConversationStore:
         return deleted
 
     def _drop(self, chosen: str, values: tuple[Any, ...]) -> int:
-        deleted = self._connection.execute(f"DELETE FROM turns WHERE conversation IN ({chosen})", values).rowcount
-        self._connection.execute(f"DELETE FROM conversations WHERE id IN ({chosen})", values)
+        deleted = self._execute(f"DELETE FROM turns WHERE conversation IN ({chosen})", values).rowcount
+        self._execute(f"DELETE FROM conversations WHERE id IN ({chosen})", values)
+        return deleted
+
+    def _drop_sender(self, sender: str | None) -> int:
+        """Delete a person's turns; what others said in the same conversation stays, under their name."""
+        shared = "SELECT DISTINCT conversation FROM turns WHERE sender = ?1"
+        self._execute(f"UPDATE conversations SET state = '{{}}' WHERE id IN ({shared})", (sender,))
+        deleted = self._execute("DELETE FROM turns WHERE sender = ?", (sender,)).rowcount
+        self._execute("DELETE FROM conversations WHERE id NOT IN (SELECT conversation FROM turns)")
+        first = "(SELECT {} FROM turns WHERE conversation = conversations.id ORDER BY number LIMIT 1)"
+        self._execute(
+            f"UPDATE conversations SET sender = {first.format('sender')}, "
+            f"title = {first.format(f'substr(text, 1, {_TITLE})')} WHERE sender = ?",
+            (sender,),
+        )
         return deleted
 
     def _scrub(self) -> None:
         """Leave no deleted text in the write-ahead log either."""
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [busy, *_] = self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise ConversationError(
+                f"{self.path}: deleted, but another program is reading the file, so the text still stands "
+                f"on the disk. It goes when the last program that has the file open ({self.path.name}-wal too) closes it."
+            )
 
     def state(self, conversation: str) -> dict[str, Any]:
         """What the engine remembers of a conversation besides its words."""
@@ -239,8 +246,8 @@ class SQLiteConversationStore:
     def set_state(self, conversation: str, state: Mapping[str, Any]) -> None:
         """Replace that; nothing happens for a conversation that is not there."""
         with self._guarded("written"):
-            self._connection.execute(
-                "UPDATE conversations SET state = ? WHERE id = ?", (json.dumps(state, ensure_ascii=True), conversation)
+            self._execute(
+                "UPDATE conversations SET state = ? WHERE id = ?", (json.dumps(state, ensure_ascii=False), conversation)
             )
 
     def close(self) -> None:
@@ -250,7 +257,11 @@ class SQLiteConversationStore:
 
     def _read(self, query: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
         with self._guarded("read"):
-            return self._connection.execute(query, values).fetchall()
+            return self._execute(query, values).fetchall()
+
+    def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        safe = tuple(_storable(value) if isinstance(value, str) else value for value in values)
+        return self._connection.execute(statement, safe)
 
     @contextmanager
     def _guarded(self, done: str) -> Iterator[None]:
@@ -265,13 +276,13 @@ class SQLiteConversationStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        self._execute("COMMIT")
 
 
 def _storable(text: str) -> str:

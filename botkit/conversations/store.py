@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -33,6 +33,24 @@ class StoredTurn:
     rating: Rating | None = None
     note: str = ""
 
+    def as_json(self) -> dict[str, Any]:
+        """The documented JSON object for one turn, as exported."""
+        return {
+            "id": self.id,
+            "conversation": self.conversation,
+            "role": self.role,
+            "text": self.text,
+            "created_at": self.created_at.isoformat(),
+            "sender": self.sender,
+            "adapter": self.adapter,
+            "sentiment": self.sentiment.label if self.sentiment else None,
+            "route": self.route,
+            "confidence": self.confidence,
+            "sources": list(self.reply["sources"]) if self.reply else [],
+            "rating": self.rating,
+            "note": self.note,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ConversationInfo:
@@ -45,6 +63,10 @@ class ConversationInfo:
     started_at: datetime
     last_at: datetime
     turns: int
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object, times in ISO 8601."""
+        return asdict(self) | {"started_at": self.started_at.isoformat(), "last_at": self.last_at.isoformat()}
 
 
 class ConversationStore(Protocol):
