@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from botkit_terminal import TerminalConfig
+from botkit_terminal.session import Session
+
 from botkit.config import Config, Paths, Settings
 from botkit.conversations.sqlite import SQLiteConversationStore
 from botkit.errors import BotkitError
 from botkit.knowledge.ingest import IngestReport, Progress
 from botkit.messages import Delta, Event, Message, Reply, Sentiment, Source, Status, Trace, TraceCandidate
-from botkit_terminal import TerminalConfig
-from botkit_terminal.session import Session
 
 PASSAGE = "You may return an item. Refunds take five days. We pay the postage."
 REFUND = Source(

@@ -12,17 +12,17 @@ import pytest
 
 pytest.importorskip("textual", reason="needs the extra terminal")
 
+from botkit_terminal.app import ChatApp
+from botkit_terminal.dialogs import Choice, Help, Line
+from botkit_terminal.widgets import LONGEST_SHOWN, Bubble, Options, marked
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from botkit.errors import ModelError
 from botkit.knowledge.ingest import Progress
 from botkit.messages import Delta, Message, Source, Status
-from botkit_terminal.app import ChatApp
-from botkit_terminal.dialogs import Choice, Help, Line
-from botkit_terminal.widgets import LONGEST_SHOWN, Bubble, Options, marked
 
-from .engines import PASSAGE, REFUND, ScriptedEngine, answer, session
+from .engines import PASSAGE, ScriptedEngine, answer, session
 
 WIDE = (120, 40)
 
@@ -220,7 +220,7 @@ async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine) -> N
             stopped.set()
 
     engine.knowledge.prepare = prepare  # type: ignore[method-assign, assignment]
-    async with chat(engine) as (app, pilot):
+    async with chat(engine) as (_, pilot):
         await until(pilot, begun.is_set)
         await pilot.press("ctrl+q")
     left.set()

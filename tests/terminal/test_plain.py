@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botkit_terminal.plain import PlainChat
+
+from botkit.errors import ModelError
+from botkit.knowledge.ingest import Progress
+from botkit.messages import Delta, Message, Reply, Status
+
+from .engines import PASSAGE, ScriptedEngine, answer, session
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def talk(
+    engine: ScriptedEngine, typed: str | bytes, *, as_json: bool = False, prompts: bool = False, **config: Any
+) -> str:
+    """What is printed for what is typed."""
+    source = io.BytesIO(typed.encode() if isinstance(typed, str) else typed)
+    target = io.StringIO()
+    chat = PlainChat(session(engine, **config), as_json=as_json, source=source, target=target, prompts=prompts)
+    await asyncio.wait_for(chat.run(), timeout=60)
+    return target.getvalue()
+
+
+async def objects(engine: ScriptedEngine, typed: str | bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (await talk(engine, typed, as_json=True)).splitlines()]
+
+
+async def test_a_reply_is_printed_with_its_sources(engine: ScriptedEngine) -> None:
+    assert (await talk(engine, "When?\n")).splitlines() == [
+        "Refunds take five days.",
+        "  [1] Returns › Refunds › p. 3 (shop/returns.md:137-146, 92%)",
+    ]
+
+
+async def test_the_last_line_needs_no_end_and_blank_lines_are_passed_over(engine: ScriptedEngine) -> None:
+    await talk(engine, "\none\r\n   \n\ntwo")
+    assert [message.text for message in engine.heard] == ["one", "two"]
+    assert len({message.conversation for message in engine.heard}) == 1
+
+
+async def test_only_a_person_sees_a_prompt(engine: ScriptedEngine) -> None:
+    assert (await talk(engine, "a\n", prompts=True)).count("> ") == 2
+    assert "> " not in await talk(engine, "a\n")
+
+
+async def test_json_prints_one_object_a_line_and_nothing_else(engine: ScriptedEngine) -> None:
+    first, second = await objects(engine, "When?\n退款？\n")
+    assert first["answer"] == "Refunds take five days." and first["route"] == "answer"
+    assert first["sources"][0]["passage"] == PASSAGE
+    assert first["conversation"] == second["conversation"]
+
+
+async def test_with_json_every_line_is_a_message(engine: ScriptedEngine) -> None:
+    assert len(await objects(engine, "\n/quit\n/ingest /etc\nlast\n")) == 4
+    assert [message.text for message in engine.heard] == ["", "/quit", "/ingest /etc", "last"]
+    assert not engine.knowledge.ingested
+
+
+async def test_errors_are_told_and_the_next_line_is_answered(
+    engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.script["bad"] = ModelError("The reader is missing.")
+    engine.script["bug"] = ZeroDivisionError("division by zero")
+    bad, bug, good = await objects(engine, "bad\nbug\ngood\n")
+    assert bad == {"error": {"type": "ModelError", "message": "The reader is missing."}}
+    assert bug["error"]["type"] == "ZeroDivisionError"
+    assert good["answer"] == "Refunds take five days."
+    assert (await talk(engine, "bad\ngood\n")).startswith("error: The reader is missing.\nRefunds take five days.\n")
+
+
+async def test_models_that_cannot_be_loaded_are_told_with_the_answer_that_needs_them(engine: ScriptedEngine) -> None:
+    engine.knowledge.fails = ModelError("There is no model 'x'.")
+    engine.script["a"] = engine.knowledge.fails
+    assert await talk(engine, "/lang en\na\n") == "Language: English.\nerror: There is no model 'x'.\n"
+
+
+async def test_bytes_that_are_no_text_do_no_harm(engine: ScriptedEngine) -> None:
+    assert len(await objects(engine, b"\xff\xfe\x00caf\xe9\n\x80\n" + "好\n".encode("gb18030"))) == 3
+    assert engine.heard[0].text == "\ufffd\ufffd\x00caf\ufffd"
+
+
+async def test_control_characters_of_a_document_do_not_reach_the_terminal(engine: ScriptedEngine) -> None:
+    engine.script["x"] = answer("red \x1b[31m\x07")
+    assert "\x1b" not in await talk(engine, "x\n")
+    assert (await objects(engine, "x\n"))[0]["answer"] == "red \x1b[31m\x07", "a program gets the text as it is"
+
+
+async def test_sources_shows_the_span_in_its_passage(engine: ScriptedEngine) -> None:
+    printed = await talk(engine, "/sources\nWhen?\n/sources\n")
+    assert printed.startswith("The last reply has no sources.\n")
+    assert "Refunds take [five days]. We pay" in printed
+
+
+async def test_commands_work_without_a_screen(engine: ScriptedEngine, tmp_path: Path) -> None:
+    engine.store.record_message(Message("long ago", conversation="old", sender="terminal"))
+    printed = await talk(
+        engine,
+        f"When?\n/explain\n/up good one\n/ingest {tmp_path}\n/lang zh\nhi\n/lang en\n/export {tmp_path / 'talk.md'}\n"
+        "/search LONG AGO\n/switch\n/new\n/switch nowhere\n/switch old\n/clear\n/help\n/nonsense\n/quit\nnever sent\n",
+    )
+    for expected in (
+        "route       answer: the best span is sure enough",
+        "Thank you.",
+        "1 documents read",
+        "语言：中文。",
+        "Written: ",
+        "user: long ago",
+        "A new conversation.",
+        "error: There is no conversation 'nowhere'.",
+        "You: long ago",
+        "/switch [ID]",
+        "error: There is no command /nonsense; /help lists them.",
+    ):
+        assert expected in printed
+    assert [(message.text, message.language) for message in engine.heard] == [("When?", None), ("hi", "zh")]
+    assert [turn.note for turn in engine.store.history(engine.heard[0].conversation) if turn.rating == 1] == [
+        "good one"
+    ]
+    assert "👍 good one" in (tmp_path / "talk.md").read_text("utf-8")
+
+
+async def test_conversation_language_and_tags_come_from_the_settings(engine: ScriptedEngine) -> None:
+    await talk(engine, "a\n", conversation="mine", language="zh", tags=["shop"])
+    [message] = engine.heard
+    assert (message.conversation, message.language, message.tags) == ("mine", "zh", ("shop",))
+    assert (message.adapter, message.sender) == ("terminal", "terminal")
+
+
+async def test_the_first_reading_of_documents_is_announced_on_standard_error(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.knowledge.steps = [Progress(0, 2, 0, 9, "a.md"), Progress(1, 2, 4, 9, "b.md")]
+    engine.script["a"] = [engine.loaded, answer()]
+    await talk(engine, "a\n", prompts=True)
+    assert capsys.readouterr().err == "Reading the documents for the first time …\n"
+
+
+async def test_told_to_stop_it_finishes_the_answer_under_way(engine: ScriptedEngine) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def respond(message: Message) -> Any:
+        begun.set()
+        yield Status("reading")
+        await gate.wait()
+        yield Delta("done")
+        yield Reply("done", "chat", 1.0, message.conversation)
+
+    engine.respond = respond  # type: ignore[method-assign]
+    target = io.StringIO()
+    running = asyncio.create_task(
+        PlainChat(session(engine), source=io.BytesIO(b"a\nb\n"), target=target, prompts=False).run()
+    )
+    await begun.wait()
+    running.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert target.getvalue() == "done\n"
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from botkit_terminal import TerminalAdapter, TerminalConfig
+from tests.terminal.engines import ScriptedEngine
+
+engine = ScriptedEngine(Path(sys.argv[1]))
+try:
+    asyncio.run(TerminalAdapter(TerminalConfig(plain=True)).serve(engine))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def start(home: Path, **streams: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(home)], cwd=ROOT, stderr=subprocess.PIPE, **streams)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_control_c_ends_a_chat_that_waits_for_a_line(tmp_path: Path) -> None:
+    process = start(tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"When?\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"Refunds take five days.\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_enough_ends_the_chat(tmp_path: Path) -> None:
+    process = start(tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdout.close()
+    process.stdin.write(b"When?\n" * 3)
+    process.stdin.close()
+    assert process.wait(timeout=60) != 0
+    assert process.stderr is not None
+    assert b"BrokenPipeError" in process.stderr.read(), "the command line turns this into a quiet end"
+    process.stderr.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_person_at_a_plain_terminal_is_prompted(tmp_path: Path) -> None:
+    import pty
+
+    near, far = pty.openpty()
+    process = start(tmp_path, stdin=far, stdout=subprocess.PIPE, start_new_session=True)
+    os.close(far)
+    try:
+        os.write(near, b"When?\n/quit\n")
+        output, errors = process.communicate(timeout=60)
+    finally:
+        os.close(near)
+    assert output.decode().startswith("Ask something, or type /help.\n> Refunds take five days.\n")
+    assert (process.returncode, errors) == (0, b"")
