@@ -17,25 +17,32 @@ from typing import Final
 
 from botkit.config import AnswerConfig
 from botkit.errors import ModelError
+from botkit.evidence import Evidence
 from botkit.knowledge.types import Hit
 from botkit.messages import Language, Route
 from botkit.models import Span
-from botkit.text import coverage, dice, terms
+from botkit.text import coverage, enclosing_sentence, terms
 
-FEATURES: Final = (
-    "margin",
-    "span_score",
-    "best_margin_gap",
-    "rank",
-    "fused_share",
-    "vector_score",
-    "lexical_share",
-    "coverage",
-    "missing_terms",
-    "heading_overlap",
-    "span_in_question",
-    "faq_overlap",
-)
+FEATURES: Final[Mapping[str, int]] = {
+    "margin": 1,
+    "span_score": 1,
+    "best_margin_gap": -1,
+    "rank": -1,
+    "fused_share": 1,
+    "vector_score": 1,
+    "lexical_share": 1,
+    "coverage": 1,
+    "missing_terms": -1,
+    "sentence_coverage": 1,
+    "sentence_similarity": 1,
+    "similarity_gap": -1,
+    "span_in_question": -1,
+}
+"""What describes a candidate, and the sign that its weight may have.
+
+The signs keep the model from learning what is true of the validation data alone: unconstrained, it learnt from SQuAD that
+a question which names the article's title is rarely answerable.
+"""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
@@ -114,16 +121,16 @@ def passage_for_reader(hit: Hit) -> tuple[str, int]:
 
 
 def candidates(
-    question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span], calibration: Calibration
+    question: str, language: Language, hits: Sequence[Hit], evidence: Evidence, calibration: Calibration
 ) -> list[Candidate]:
     """Describe every span of every hit and sort by the probability of being right, best first.
 
-    `spans[i].passage` indexes `hits`, and its offsets those of `passage_for_reader`. At most one candidate is kept for a
+    A span's `passage` indexes `hits`, and its offsets are those of `passage_for_reader`. At most one candidate is kept for a
     stored answer, as it is shown whole.
     """
     described = [
         Candidate(hits[span.passage], span, features, calibration.probability(features, language))
-        for span, features in zip(spans, describe(question, language, hits, spans), strict=True)
+        for span, features in zip(evidence.spans, describe(question, language, hits, evidence), strict=True)
     ]
     described.sort(key=lambda candidate: candidate.confidence, reverse=True)
     kept: list[Candidate] = []
@@ -137,7 +144,7 @@ def candidates(
     return kept
 
 
-def describe(question: str, language: Language, hits: Sequence[Hit], spans: Sequence[Span]) -> list[dict[str, float]]:
+def describe(question: str, language: Language, hits: Sequence[Hit], evidence: Evidence) -> list[dict[str, float]]:
     """The features of each span, in order.
 
     Logits are divided by 10 so that all features are of the order of one; what is relative is relative to the best of this
@@ -145,18 +152,19 @@ def describe(question: str, language: Language, hits: Sequence[Hit], spans: Sequ
     """
     if not hits:
         return []
+    spans = evidence.spans
     wanted = terms(question, language)
+    most_similar = max(evidence.similarities, default=0.0)
     best_fused = max(hit.score for hit in hits) or 1.0
     best_lexical = max((hit.lexical_score or 0.0 for hit in hits), default=0.0) or 1.0
     margins = [span.score - span.no_answer_score for span in spans]
     best_margin = max(margins, default=0.0)
+    sentences = [_sentence_around(hits[span.passage], span) for span in spans]
     offered = [
         terms(f"{hit.chunk.title} {hit.chunk.heading} {hit.chunk.question} {hit.chunk.text}", language) for hit in hits
     ]
-    headings = [terms(f"{hit.chunk.title} {hit.chunk.heading}", language) for hit in hits]
-    questions = [terms(hit.chunk.question, language) if hit.chunk.question else frozenset[str]() for hit in hits]
     features = []
-    for span, margin in zip(spans, margins, strict=True):
+    for span, margin, sentence, similarity in zip(spans, margins, sentences, evidence.similarities, strict=True):
         hit = hits[span.passage]
         covered = coverage(wanted, offered[span.passage])
         features.append(
@@ -170,12 +178,20 @@ def describe(question: str, language: Language, hits: Sequence[Hit], spans: Sequ
                 "lexical_share": (hit.lexical_score or 0.0) / best_lexical,
                 "coverage": covered,
                 "missing_terms": min(len(wanted) * (1 - covered), 6.0) / 6,
-                "heading_overlap": coverage(wanted, headings[span.passage]),
+                "sentence_coverage": coverage(wanted, terms(sentence, language)),
+                "sentence_similarity": similarity,
+                "similarity_gap": most_similar - similarity,
                 "span_in_question": coverage(terms(span.text, language), wanted),
-                "faq_overlap": dice(wanted, questions[span.passage]),
             }
         )
     return features
+
+
+def _sentence_around(hit: Hit, span: Span) -> str:
+    """The words beside a span in its sentence; what a question asks with stands there more often than in the span."""
+    passage, _ = passage_for_reader(hit)
+    start, end = enclosing_sentence(passage, span.start, span.end)
+    return f"{passage[start : span.start]} {passage[span.end : end]}"
 
 
 def decide(

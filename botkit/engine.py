@@ -36,6 +36,7 @@ from botkit.decision import (
     small_talk_decision,
 )
 from botkit.errors import GeneratorError
+from botkit.evidence import Examiner
 from botkit.hand_off import HandOffError, call_hook
 from botkit.knowledge.base import Knowledge
 from botkit.knowledge.types import Hit, SearchFilter
@@ -53,7 +54,7 @@ from botkit.messages import (
     TraceCandidate,
     Turn,
 )
-from botkit.models import Sampling, Span
+from botkit.models import Sampling
 from botkit.parts import Parts
 from botkit.phrases import phrase
 from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words
@@ -61,7 +62,6 @@ from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-_SPANS_PER_PASSAGE: Final = 2
 _TRACED_CANDIDATES: Final = 8
 _ALTERNATIVES: Final = 2
 """Further readings of a follow-up question that are searched for."""
@@ -127,6 +127,7 @@ class Engine:
         self.parts = parts
         self._config = settings.config
         self._contextualiser = Contextualiser()
+        self._examiner = Examiner(parts.reader, parts.encoder)
         self._workers = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="botkit")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -218,11 +219,8 @@ class Engine:
             turn.small_talk = self.parts.small_talk().probability(turn.text)
         if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
             return small_talk_decision(turn.small_talk)
-        with turn.stage("retrieve"):
-            where = SearchFilter(documents=turn.message.documents, tags=turn.message.tags)
-            turn.hits = await self._run(
-                partial(self.knowledge.search, turn.query, self._config.retrieval.k, where=where)
-            )
+        where = SearchFilter(documents=turn.message.documents, tags=turn.message.tags)
+        turn.hits = await self._retrieve(turn, turn.query, where)
         await self._read(turn)
         for query in resolution.alternatives[:_ALTERNATIVES]:
             await self._try(turn, query[:LONGEST_QUERY], where)
@@ -236,11 +234,22 @@ class Engine:
                 calibration=self.parts.calibration(),
             )
 
+    async def _retrieve(self, turn: _Turn, query: str, where: SearchFilter) -> list[Hit]:
+        """The passages for a query, those in the question's language before others.
+
+        The same thing is often told in both languages, and the reader is surer of itself in one of them.
+        """
+        k = self._config.retrieval.k
+        with turn.stage("retrieve"):
+            found = await self._run(partial(self.knowledge.search, query, 2 * k, where=where))
+        own = [hit for hit in found if hit.chunk.language == turn.language]
+        others = [hit for hit in found if hit.chunk.language != turn.language]
+        kept = own[: max(k - len(others), k - k // 4)]
+        return [*kept, *others][:k]
+
     async def _try(self, turn: _Turn, query: str, where: SearchFilter) -> None:
         """Search for another reading of the question; keep it where the documents answer it better."""
-        other = replace(turn, query=query, hits=(), ranked=[])
-        with turn.stage("retrieve"):
-            other.hits = await self._run(partial(self.knowledge.search, query, self._config.retrieval.k, where=where))
+        other = replace(turn, query=query, hits=await self._retrieve(turn, query, where), ranked=[])
         await self._read(other)
         if other.ranked and (not turn.ranked or other.ranked[0].confidence > turn.ranked[0].confidence):
             turn.query, turn.hits, turn.ranked = other.query, other.hits, other.ranked
@@ -249,13 +258,9 @@ class Engine:
     async def _read(self, turn: _Turn) -> None:
         with turn.stage("read"):
             passages = [passage_for_reader(hit)[0] for hit in turn.hits]
-            spans: list[Span] = []
-            if passages:
-                spans = await self._run(
-                    partial(self.parts.reader().read, turn.query, passages, top_k=_SPANS_PER_PASSAGE)
-                )
+            evidence = await self._run(self._examiner.examine, turn.query, passages)
         with turn.stage("decide"):
-            turn.ranked = candidates(turn.query, turn.language, turn.hits, spans, self.parts.calibration())
+            turn.ranked = candidates(turn.query, turn.language, turn.hits, evidence, self.parts.calibration())
 
     # ---- what to say ----------------------------------------------------------------------------------------------
 

@@ -21,19 +21,22 @@ _ASIDE: Final = re.compile(
 """Words to the bot itself, or about oneself: no question that leaves out its subject."""
 _PRONOUN: Final = re.compile(r"(?<![吉其利])(?:它们|他们|她们|它|他(?!人|乡|国)|她)")
 _THING: Final = re.compile(
-    rf"[这那](?:[{_MEASURES}]([{_HAN}A-Za-z]{{1,6}}?)?|里|儿|边)(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)"
+    rf"(?<![你您我])(?<!们)[这那](?:[{_MEASURES}](?!月|周|星期|礼拜|季度|学期|时候)([{_HAN}A-Za-z]{{1,6}}?)?|里|儿|边)(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)"
 )
 _QUESTION_WORDS: Final = re.compile(
-    r"什么时候|什么地方|什么样|是什么|什么是|为什么|为何|是多少|多少钱|多少|多久|多长时间|多长|多高|多大|多远|多重|多快|几点|几天|几个|几次|几年|几|"
+    r"是(?=什么时候|哪|谁|由谁|怎|几|在哪)|在?哪个?(?:省|市|国家?|城市|地方)|几号|有?几[天个次年位种家]|什么时候|什么地方|什么样|是什么|什么是|为什么|为何|是多少|多少钱|多少|多久|多长时间|多长|多高|多大|多远|多重|多快|几点|几|"
     r"是谁|由谁|谁|在哪里|在哪儿|哪里|哪儿|哪些|哪个|哪一年|哪年|哪家|哪种|哪|怎么样|怎么办|怎样|怎么|如何|有没有|是不是|能不能|可不可以|什么|吗|呢|啊|"
     r"请问|可以|能够|应该|需要|[？?！!。，,]"
+)
+_ASKED_FOR: Final = re.compile(
+    r"在?(?:什么地方|哪里|哪儿)|什么时候|何时|为什么|由?谁|哪一?年|多少钱|多久|多少|几[点号天年]|怎么样?"
 )
 _SMALL: Final = re.compile(
     r"[的了是在有会要能得也都还就被把从到和与或吧呀过着给用让由一个次年月日天里上下中后前时候最别其她他它们这那我你您我们你们\s\d]"
 )
 _STARTERS: Final = re.compile(
-    r"^(?:是|可以|可不可以|能|会|要|得|需要|应该|怎么|怎样|如何|为什么|为何|多少|多久|多长|多大|多高|多重|几|什么时候|什么|何时|哪|谁|由|在|有|还|"
-    r"如果|要是|万一|没|不|之后|后来|以后|之前|最|第[一二三四五]|每|其中|一共|到|付|退|住|保|[一二两三四五六七八九十百千]+[个张件次])"
+    r"^(?:是|可以|可不可以|能(?![源量])|会(?![员议])|要(?!求)|得|需要|应该|怎么|怎样|如何|为什么|为何|多少|多久|多长|多大|多高|多重|几|什么时候|什么|何时|哪|谁|由|在(?!线)|有(?!限)|还|期间|当时|"
+    r"如果|要是|万一|没|不|之后|后来|以后|之前|最|第[一二三四五]|每|其中|一共|到(?![账期])|付(?!款)|退(?![款货票税换])|住(?![宿房])|保(?![修险质])|[一二两三四五六七八九十百千]+[个张件次])"
 )
 _NAME: Final = re.compile(
     rf"[{_HAN}]{{1,6}}(?:·[{_HAN}]{{1,8}})+|《[^》]+》|“[^”]+”|[A-Za-z][\w.&-]*(?:\s[A-Z][\w.&-]*)*"
@@ -64,7 +67,7 @@ def subject_of(question: str) -> str:
     """What stands before the verb or the question word: the subject."""
     body = _LEAD.sub("", question)
     end = re.search(
-        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|会|用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]",
+        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|会|(?<![试使费信作引应])用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]",
         body,
     )
     subject = re.sub(r"的$", "", body[: end.start()] if end else body)
@@ -102,8 +105,11 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
         return _instead(instead[1], asked)
     if short and not _ASIDE.match(body):
         topic, subject = topic_of(asked), subject_of(asked)
+        if not own and (again := _asked_again(body, asked)):
+            return [again, f"{topic}{body}", question], [topic], True
         joined = f"{topic}{body}" if not _overlap(topic, body) else f"{topic} {body}"
-        return [joined, f"{subject}{body}", question], [topic], True
+        readings = [joined, f"{subject}{body}"]
+        return [*(readings if starts else reversed(readings)), question], [topic], True
     return [question], [], False
 
 
@@ -136,16 +142,29 @@ def _replaced(
     return readings, [stands_for], True
 
 
+def _asked_again(body: str, asked: str) -> str:
+    """“什么时候？”: the earlier question with another question word; empty where it had none."""
+    word = body.rstrip("？?。！ ")
+    match = _ASKED_FOR.search(asked)
+    if match is None:
+        return ""
+    before = asked[: match.start()]
+    return f"{before}{re.sub('^(?:是|在)', '', word) if before.endswith(('是', '在')) else word}{asked[match.end() :]}"
+
+
 def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     """“黄河呢？”: the earlier question, asked of something else; or about one more thing of the same subject."""
     body = asked.strip().rstrip("？?。！ ")
     subject, topic = subject_of(asked), topic_of(asked)
     added = f"{subject}{other}{body[len(subject) :]}？" if body.startswith(subject) else f"{other} {body}？"
     readings = [added]
-    place = re.search(rf"(?:寄到|寄往|送到|到|去|从|在)([{_HAN}]{{2,5}}?)(?=[的要有需是几多]|$)", body)
+    place = re.search(rf"(?:寄到|寄往|送到|到|去(?!年)|从|在)(?!哪|什么)([{_HAN}]{{2,5}}?)(?=[的要有需是几多]|$)", body)
     if place:
         readings.append(f"{body[: place.start(1)]}{other}{body[place.end(1) :]}？")
-    if body.startswith(subject) and subject:
+    owner, of, owned = subject.rpartition("的")
+    if body.startswith(subject) and of:  # 长江呢 after 黄河的发源地, or 利润呢 after 腾讯的营收
+        readings += [f"{other}的{owned}{body[len(subject) :]}？", f"{owner}的{other}{body[len(subject) :]}？"]
+    elif body.startswith(subject) and subject:
         readings.append(f"{other}{body[len(subject) :]}？")
     readings.append(f"{topic}的{other}")
     return readings, [topic], True

@@ -24,7 +24,9 @@ _HE: Final = frozenset("he him his she her hers himself herself".split())
 _IT: Final = frozenset("it its itself they them their theirs themselves this these those that".split())
 _MANY: Final = frozenset("they them their theirs these those".split())
 _POSSESSIVE: Final = frozenset("his her its their hers theirs".split())
-_PREPOSITIONS: Final = frozenset("in on at to for from by with about of after before during without under via".split())
+_PREPOSITIONS: Final = frozenset(
+    "in on at to for from by with about of after before during without under via as into within until between".split()
+)
 _JOINED: Final = re.compile(r"(?i)^\s*(?:and|but|or|so|also|then|ok(?:ay)?|now)\b[\s,:]*")
 _ABOUT: Final = re.compile(r"(?i)^\s*(?:(?:and|but|so|ok(?:ay)?|then)\b[\s,]*)?(?:what|how)\s+about\s+(.+?)[\s?.!]*$")
 _NEW_TOPIC: Final = re.compile(

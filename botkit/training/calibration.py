@@ -2,10 +2,11 @@
 
     python -m botkit.training.calibration --data ../shared/data
 
-Open-book on validation data: the paragraphs of the validation file, and training paragraphs that only distract, go through
-the real ingest and search; the reader in service reads what was found. Every question is asked twice, once with its
-own paragraph left out, since not finding the answer anywhere is what the bot must notice. Figures are those of
-cross-validation by paragraph; the weights that are kept are then fitted on everything.
+Two kinds of questions are asked of the real ingest, search and reader. Open-book: the paragraphs of a validation file, with
+training paragraphs that only distract. Support: the documents in `support/` (a hotel and a library, in both languages) with
+questions as people put them, many of which the documents do not answer. Answerable questions are asked twice, once
+with the passages that answer them left out, since not finding the answer anywhere is what the bot must notice.
+Figures are those of cross-validation by paragraph; the weights that are kept are then fitted on everything.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import json
 import random
 import tempfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,152 +28,272 @@ from rich.progress import track
 
 from botkit.config import KnowledgeConfig, Paths, RetrievalConfig
 from botkit.decision import BUILTIN_CALIBRATION, FEATURES, describe, passage_for_reader
-from botkit.evaluation.metrics import f1_score
+from botkit.evaluation.metrics import calibration_error, f1_score
+from botkit.evaluation.qa import plain
+from botkit.evidence import Evidence, Examiner
 from botkit.knowledge.base import Knowledge
+from botkit.knowledge.types import Hit
 from botkit.messages import Language
+from botkit.models import Span
+from botkit.parts import Parts
+from botkit.text import enclosing_sentence
 from botkit.training.small_talk import rows
 
 RIGHT: Final = 0.6
 """A span counts as right from this F1 with an accepted answer."""
-HELD_OUT_PARTS: Final = 5
+PARTS: Final = 5
+"""Parts of the cross-validation."""
+SUPPORT: Final = Path(__file__).parent / "support"
+SUPPORT_WEIGHT: Final = 0.7
+"""Weight of all support questions together, that of all open-book questions being 1."""
+DECLINED: Final = 0.88
+"""Share that the threshold declines of the support questions which no document answers."""
 VALIDATION: Final[dict[Language, tuple[str, str]]] = {
     "en": ("squad_valid", "squad_train"),
     "zh": ("zh_cmrc_valid", "zh_cmrc_train"),
 }
 
 
-@dataclass
-class Asked:
-    """One question as it was read: a row of features, whether right, and F1 for each span; and the paragraph's number."""
+@dataclass(frozen=True)
+class Case:
+    """A question with what was found and read for it.
 
-    features: NDArray[np.float64]
-    right: NDArray[np.bool_]
+    `f1` and `right` have an entry for each span; `group` tells which part of the cross-validation it is of.
+    """
+
+    kind: Literal["open", "support"]
+    question: str
+    language: Language
+    hits: Sequence[Hit]
+    evidence: Evidence
     f1: NDArray[np.float64]
+    right: NDArray[np.bool_]
     answerable: bool
-    paragraph: int
+    group: int
+    bereft: bool = False
+    """Whether the documents answer the question, and the passages that do were left out."""
 
 
-def ask_all(data: Path, language: Language, parts: Any, *, distractors: int, limit: int | None, k: int) -> list[Asked]:
-    """Ask every validation question with and without its paragraph in reach."""
+@contextmanager
+def knowledge_of(documents: Path, parts: Parts, home: Path) -> Iterator[Knowledge]:
+    """A knowledge that holds these documents."""
+    knowledge = Knowledge(
+        Paths(home=home),
+        encoder=parts.encoder,
+        count_tokens=lambda texts: parts.reader().count_tokens(texts),
+        config=KnowledgeConfig(include_builtin=False),
+        retrieval=RetrievalConfig(),
+    )
+    try:
+        knowledge.ingest([documents])
+        yield knowledge
+    finally:
+        knowledge.close()
+
+
+def open_book(
+    data: Path, language: Language, parts: Parts, *, distractors: int, limit: int | None, k: int
+) -> list[Case]:
+    """Ask validation questions with and without their paragraph in reach."""
     valid, train = VALIDATION[language]
     questions = list(rows(data / f"qa/{valid}.jsonl.gz"))
     random.Random(1).shuffle(questions)
-    contexts = list(dict.fromkeys(row["context"] for row in questions))
-    titles = {row["context"]: row["title"].replace("_", " ") for row in questions}
+    questions = questions[:limit]
+    paragraphs = {row["context"]: row["title"] for row in rows(data / f"qa/{valid}.jsonl.gz")}
+    names = {context: f"{number:05}.md" for number, context in enumerate(paragraphs)}
     others = sorted({row["context"]: row["title"] for row in rows(data / f"qa/{train}.jsonl.gz")}.items())
     random.Random(2).shuffle(others)
-    with tempfile.TemporaryDirectory() as name:
-        home, documents = Path(name) / "home", Path(name) / "documents"
+    cases = []
+    examiner = Examiner(parts.reader, parts.encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Path(folder) / "documents"
         documents.mkdir()
-        for number, context in enumerate(contexts):
-            (documents / f"{number:05}.txt").write_text(_page(titles[context], context), encoding="utf-8")
-        for number, (context, title) in enumerate(others[:distractors]):
-            page = _page(title.replace("_", " "), context)
-            (documents / f"other-{number:05}.txt").write_text(page, encoding="utf-8")
-        knowledge = Knowledge(
-            Paths(home=home),
-            encoder=parts.encoder,
-            count_tokens=lambda texts: parts.reader().count_tokens(texts),
-            config=KnowledgeConfig(include_builtin=False),
-            retrieval=RetrievalConfig(),
-        )
-        knowledge.ingest([documents])
-        asked = []
-        for row in track(questions[:limit], description=f"asking, {language}"):
-            own = f"{contexts.index(row['context']):05}.txt"
-            found = knowledge.search(row["question"], 2 * k)
-            without = [hit for hit in found if not hit.chunk.document.endswith(own)]
-            for hits, in_reach in ((found[:k], True), (without[:k], False)):
-                asked.append(_read(row, language, hits, own if in_reach else "", parts))
-        knowledge.close()
-    return asked
+        pages = [(names[context], title, context) for context, title in paragraphs.items()]
+        pages += [(f"other-{i:05}.md", title, context) for i, (context, title) in enumerate(others[:distractors])]
+        for name, title, context in pages:
+            (documents / name).write_text(f"# {title.replace('_', ' ')}\n\n{context}\n", encoding="utf-8")
+        with knowledge_of(documents, parts, Path(folder) / "home") as knowledge:
+            for row in track(questions, description=f"open-book, {language}"):
+                own = names[row["context"]]
+                golds = [answer["text"] for answer in row["answers"]]
+                group = zlib.crc32(row["context"].encode()) % PARTS
+
+                def scored(hit: Hit, span: Span, own: str = own, golds: Sequence[str] = golds) -> tuple[float, bool]:
+                    if not hit.chunk.document.endswith(own):
+                        return 0.0, False
+                    f1 = max((f1_score(span.text, gold, language) for gold in golds), default=0.0)
+                    return f1, f1 >= RIGHT
+
+                found = knowledge.search(row["question"], 2 * k)
+                without = [hit for hit in found if not hit.chunk.document.endswith(own)]
+                for hits, answerable in ((found[:k], bool(golds)), (without[:k], False)):
+                    cases.append(_case("open", row["question"], language, hits, answerable, group, examiner, scored))
+    return cases
 
 
-def _page(title: str, context: str) -> str:
-    return f"# {title}\n\n{context}\n"
+def support(language: Language, parts: Parts, *, k: int) -> list[Case]:
+    """Ask about the hotel and the library, whose documents are there in both languages."""
+    lines = (SUPPORT / language / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    with tempfile.TemporaryDirectory() as folder:
+        documents = Path(folder) / "documents"
+        for path in SUPPORT.rglob("*.md"):
+            copy = documents / path.relative_to(SUPPORT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        with knowledge_of(documents, parts, Path(folder) / "home") as knowledge:
+            return _support_cases(knowledge, lines, language, parts, k)
 
 
-def _read(row: dict[str, Any], language: Language, hits: Sequence[Any], own: str, parts: Any) -> Asked:
-    spans = parts.reader().read(row["question"], [passage_for_reader(hit)[0] for hit in hits], top_k=2)
-    described = describe(row["question"], language, hits, spans)
-    golds = [answer["text"] for answer in row["answers"]]
-    scores = [
-        max((f1_score(span.text, gold, language) for gold in golds), default=0.0)
-        if own and hits[span.passage].chunk.document.endswith(own)
-        else 0.0
-        for span in spans
+def _support_cases(knowledge: Knowledge, lines: Sequence[str], language: Language, parts: Parts, k: int) -> list[Case]:
+    cases = []
+    examiner = Examiner(parts.reader, parts.encoder)
+    for number, line in enumerate(track(lines, description=f"support, {language}")):
+        row = json.loads(line)
+        golds = [plain(gold) for gold in row["a"]]
+
+        def holds(text: str, golds: Sequence[str] = golds) -> bool:
+            return any(gold in plain(text) for gold in golds)
+
+        def scored(hit: Hit, span: Span, holds: Callable[[str], bool] = holds) -> tuple[float, bool]:
+            passage, _ = passage_for_reader(hit)
+            start, end = enclosing_sentence(passage, span.start, span.end)
+            right = hit.chunk.language == language and holds(passage[start:end])
+            return float(right), right
+
+        found = knowledge.search(row["q"], 4 * k)
+        found.sort(key=lambda hit: hit.chunk.language != language)
+        cases.append(_case("support", row["q"], language, found[:k], bool(golds), number % PARTS, examiner, scored))
+        if golds:
+            without = [hit for hit in found if not holds(hit.chunk.text)]
+            cases.append(
+                replace(
+                    _case("support", row["q"], language, without[:k], False, number % PARTS, examiner, scored),
+                    bereft=True,
+                )
+            )
+    return cases
+
+
+def _case(
+    kind: Literal["open", "support"],
+    question: str,
+    language: Language,
+    hits: Sequence[Hit],
+    answerable: bool,
+    group: int,
+    examiner: Examiner,
+    scored: Callable[[Hit, Span], tuple[float, bool]],
+) -> Case:
+    evidence = examiner.examine(question, [passage_for_reader(hit)[0] for hit in hits])
+    pairs = [scored(hits[span.passage], span) for span in evidence.spans]
+    return Case(
+        kind,
+        question,
+        language,
+        hits,
+        evidence,
+        np.array([f1 for f1, _ in pairs], dtype=np.float64),
+        np.array([right for _, right in pairs], dtype=np.bool_),
+        answerable,
+        group,
+    )
+
+
+def features_of(case: Case) -> NDArray[np.float64]:
+    """Features of a case's spans, of shape (spans, features)."""
+    described = describe(case.question, case.language, case.hits, case.evidence)
+    return np.array([[features[name] for name in FEATURES] for features in described]).reshape(-1, len(FEATURES))
+
+
+def fit(cases: Sequence[tuple[Case, NDArray[np.float64]]]) -> tuple[NDArray[np.float64], float]:
+    """Weights on the raw features, and the bias, of L2-regularised logistic regression with signed weights.
+
+    scikit-learn's has no bounds on weights, so SciPy's L-BFGS-B minimises the same loss, on standardised features.
+    """
+    from scipy.optimize import minimize
+
+    count = {kind: sum(case.kind == kind for case, _ in cases) for kind in ("open", "support")}
+    share = {"open": 1.0, "support": SUPPORT_WEIGHT * count["open"] / max(1, count["support"])}
+    features = np.concatenate([described for _, described in cases])
+    right = np.concatenate([case.right for case, _ in cases]).astype(np.float64)
+    counted = np.concatenate([np.full(len(case.right), share[case.kind]) for case, _ in cases])
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
+    standardised = (features - mean) / scale
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits = standardised @ parameters[:-1] + parameters[-1]
+        wrong_by = counted * (1 / (1 + np.exp(-logits)) - right)
+        value = (counted * (np.logaddexp(0, logits) - right * logits)).sum() + 0.5 * (parameters[:-1] ** 2).sum()
+        return float(value), np.append(standardised.T @ wrong_by + parameters[:-1], wrong_by.sum())
+
+    bounds = [(0.0, None) if sign > 0 else (None, 0.0) for sign in FEATURES.values()]
+    found = minimize(loss, np.zeros(len(FEATURES) + 1), jac=True, bounds=[*bounds, (None, None)], method="L-BFGS-B")
+    weights = found.x[:-1] / scale
+    return weights, float(found.x[-1] - weights @ mean)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The likeliest span of a case: its probability, F1, and whether it is right."""
+
+    case: Case
+    probability: float
+    f1: float
+    right: bool
+
+
+def choose(case: Case, features: NDArray[np.float64], weights: NDArray[np.float64], bias: float) -> Chosen:
+    """The likeliest span."""
+    if not len(features):
+        return Chosen(case, 0.0, 0.0, False)
+    probabilities = 1 / (1 + np.exp(-(features @ weights + bias)))
+    best = int(probabilities.argmax())
+    return Chosen(case, float(probabilities[best]), float(case.f1[best]), bool(case.right[best]))
+
+
+def cross_validated(cases: Sequence[tuple[Case, NDArray[np.float64]]]) -> list[Chosen]:
+    """What is chosen by weights fitted on the other parts."""
+    chosen = []
+    for part in range(PARTS):
+        weights, bias = fit([one for one in cases if one[0].group != part])
+        chosen += [choose(*one, weights, bias) for one in cases if one[0].group == part]
+    return chosen
+
+
+def threshold_of(chosen: Sequence[Chosen]) -> float:
+    """The least probability at which `DECLINED` of the unanswerable support questions are declined."""
+    unanswerable = [
+        one.probability
+        for one in chosen
+        if one.case.kind == "support" and not one.case.answerable and not one.case.bereft
     ]
-    return Asked(
-        np.array([[features[name] for name in FEATURES] for features in described]).reshape(-1, len(FEATURES)),
-        np.array([score >= RIGHT for score in scores], dtype=bool),
-        np.array(scores),
-        bool(golds) and bool(own),
-        zlib.crc32(row["context"].encode()),
-    )
+    return float(np.quantile(unanswerable, DECLINED))
 
 
-def fit(asked: Sequence[Asked]) -> tuple[NDArray[np.float64], float]:
-    """Weights on the raw features, and the bias, of L2-regularised logistic regression (scikit-learn)."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    features = np.concatenate([one.features for one in asked])
-    scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=1.0, max_iter=1000)
-    model.fit(scaler.transform(features), np.concatenate([one.right for one in asked]))
-    weights = model.coef_[0] / scaler.scale_
-    return weights, float(model.intercept_[0] - weights @ scaler.mean_)
-
-
-def best_of(asked: Sequence[Asked], weights: NDArray[np.float64], bias: float) -> list[tuple[float, float, bool]]:
-    """For each question the probability of its likeliest span, that span's F1, and whether there was an answer."""
-    results = []
-    for one in asked:
-        if not len(one.features):
-            results.append((0.0, 0.0, one.answerable))
-            continue
-        probabilities = 1 / (1 + np.exp(-(one.features @ weights + bias)))
-        chosen = int(probabilities.argmax())
-        results.append((float(probabilities[chosen]), float(one.f1[chosen]), one.answerable))
-    return results
-
-
-def choose_threshold(results: Sequence[tuple[float, float, bool]]) -> float:
-    """The threshold with the best mean of F1 on answerable and of declined on unanswerable questions."""
-    grid = np.arange(0.05, 0.95, 0.01)
-    return float(max(grid, key=lambda threshold: sum(figures(results, threshold)[name] for name in ("f1", "declined"))))
-
-
-def figures(results: Sequence[tuple[float, float, bool]], threshold: float) -> dict[str, float]:
-    """F1 and share answered on answerable questions, share declined on the others, and the calibration error."""
-    answerable = [(p, f1) for p, f1, possible in results if possible]
-    others = [p for p, _, possible in results if not possible]
-    probability = np.array([p for p, _, _ in results])
-    right = np.array([f1 >= RIGHT for _, f1, _ in results])
-    bins = np.minimum((probability * 10).astype(int), 9)
-    error = sum(
-        abs(probability[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    )
+def figures(chosen: Sequence[Chosen], threshold: float) -> dict[str, float]:
+    """Of answerable questions F1, and the share rightly answered; of the others the share declined; calibration error."""
+    answerable = [one for one in chosen if one.case.answerable]
+    others = [one for one in chosen if not one.case.answerable]
     return {
-        "f1": float(np.mean([f1 if p >= threshold else 0.0 for p, f1 in answerable])),
-        "f1_first_choice": float(np.mean([f1 for _, f1 in answerable])),
-        "answered": float(np.mean([p >= threshold for p, _ in answerable])),
-        "declined": float(np.mean([p < threshold for p in others])),
-        "calibration_error": float(error),
-        "n": len(results),
+        "f1": float(np.mean([one.f1 if one.probability >= threshold else 0.0 for one in answerable])),
+        "f1_first_choice": float(np.mean([one.f1 for one in answerable])),
+        "right": float(np.mean([one.right and one.probability >= threshold for one in answerable])),
+        "answered": float(np.mean([one.probability >= threshold for one in answerable])),
+        "declined": float(np.mean([one.probability < threshold for one in others])),
+        "calibration_error": calibration_error([one.probability for one in chosen], [one.right for one in chosen]),
+        "n": len(chosen),
     }
 
 
 def main() -> None:
     """Ask, fit, report, save."""
     from botkit.config import load_settings
-    from botkit.parts import Parts
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=BUILTIN_CALIBRATION)
     parser.add_argument("--distractors", type=int, default=400, help="training paragraphs in the index")
-    parser.add_argument("--limit", type=int, help="questions per language")
+    parser.add_argument("--limit", type=int, help="open-book questions per language")
     parser.add_argument("--k", type=int, default=RetrievalConfig().k)
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
@@ -179,7 +301,7 @@ def main() -> None:
     parts = Parts.of(load_settings(arguments.config))
     stored: dict[str, Any] = {"weights": {}, "bias": {}, "threshold": {}, "reader": parts.reader().name, "figures": {}}
     for language in VALIDATION:
-        asked = ask_all(
+        asked = open_book(
             arguments.data,
             language,
             parts,
@@ -187,28 +309,25 @@ def main() -> None:
             limit=arguments.limit,
             k=arguments.k,
         )
-        groups = np.array([one.paragraph % HELD_OUT_PARTS for one in asked])
-        held_out: list[tuple[float, float, bool]] = []
-        by_margin: list[tuple[float, float, bool]] = []
-        margin_only = np.array([1.0 if name == "margin" else 0.0 for name in FEATURES])
-        first_only = np.array([-100.0 if name == "rank" else float(name == "margin") for name in FEATURES])
-        first_passage: list[tuple[float, float, bool]] = []
-        for part in range(HELD_OUT_PARTS):
-            rest = [one for one, group in zip(asked, groups, strict=True) if group != part]
-            these = [one for one, group in zip(asked, groups, strict=True) if group == part]
-            held_out += best_of(these, *fit(rest))
-            by_margin += best_of(these, margin_only, 0.0)
-            first_passage += best_of(these, first_only, 0.0)
-        weights, bias = fit(asked)
-        threshold = choose_threshold(held_out)
-        measured = figures(held_out, threshold)
-        measured["f1_by_margin_alone"] = figures(by_margin, 0.0)["f1_first_choice"]
-        measured["f1_first_passage_alone"] = figures(first_passage, 0.0)["f1_first_choice"]
-        print(language, json.dumps({name: round(value, 4) for name, value in measured.items()}))
+        asked += support(language, parts, k=arguments.k)
+        cases = [(case, features_of(case)) for case in asked]
+        chosen = cross_validated(cases)
+        threshold = threshold_of(chosen)
+        margin_alone = np.array([float(name == "margin") for name in FEATURES])
+        first_passage = np.array([-100.0 if name == "rank" else float(name == "margin") for name in FEATURES])
+        measured: dict[str, dict[str, float]] = {}
+        for kind in ("open", "support"):
+            found = figures([one for one in chosen if one.case.kind == kind], threshold)
+            for name, weights in (("margin", margin_alone), ("first_passage", first_passage)):
+                rival = [choose(*one, weights, 0.0) for one in cases if one[0].kind == kind]
+                found[f"f1_first_choice_by_{name}"] = figures(rival, 0.0)["f1_first_choice"]
+            measured[kind] = {name: round(value, 4) for name, value in found.items()}
+            print(language, kind, json.dumps(measured[kind]))
+        weights, bias = fit(cases)
         stored["weights"][language] = dict(zip(FEATURES, (round(float(w), 5) for w in weights), strict=True))
         stored["bias"][language] = round(bias, 5)
         stored["threshold"][language] = round(threshold, 3)
-        stored["figures"][language] = {name: round(value, 4) for name, value in measured.items()}
+        stored["figures"][language] = measured
     stored["command"] = "python -m botkit.training.calibration --data DATA"
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")

@@ -1,0 +1,112 @@
+"""What the retrieved passages say to a question: the reader's spans, and the sentences most like the question.
+
+The reader marks names, dates and numbers word for word. A question such as "May I bring my dog?" is answered by a whole
+sentence that shares no word with it; there the encoder knows better. Both kinds of candidates are put before
+`decision`, which weighs them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botkit.models import Encoder, Reader, Span
+from botkit.text import enclosing_sentence
+
+SPANS_PER_PASSAGE: Final = 2
+_LOOKED_AT: Final = 5
+"""Passages whose sentences are all compared with the question; of the others, those that hold a span."""
+_SENTENCES: Final = 3
+"""Sentences that become candidates of their own."""
+_REMEMBERED: Final = 4_096
+_LONGEST: Final = 600
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Candidate spans, best margin of the reader first, then whole sentences.
+
+    `similarities[i]` is the cosine similarity of the question and the sentence around `spans[i]`.
+    """
+
+    spans: Sequence[Span] = ()
+    similarities: Sequence[float] = field(default_factory=list)
+
+
+class Examiner:
+    """Reads passages. Thread-safe; remembers the vectors of sentences it has seen."""
+
+    def __init__(self, reader: Callable[[], Reader], encoder: Callable[[], Encoder]) -> None:
+        """`reader` and `encoder` return the (cached) models."""
+        self._reader = reader
+        self._encoder = encoder
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def examine(self, question: str, passages: Sequence[str]) -> Evidence:
+        """The candidates in `passages`, which come best first."""
+        spans = self._reader().read(question, passages, top_k=SPANS_PER_PASSAGE)
+        if not spans:
+            return Evidence()
+        around = [(span.passage, *enclosing_sentence(passages[span.passage], span.start, span.end)) for span in spans]
+        whole = {(n, *place) for n, passage in enumerate(passages[:_LOOKED_AT]) for place in sentences(passage)}
+        places = list(dict.fromkeys([*around, *sorted(whole)]))
+        texts = [passages[number][start:end][:_LONGEST] for number, start, end in places]
+        vectors = self._vectors([question, *texts])
+        similarity = dict(zip(places, (vectors[1:] @ vectors[0]).tolist(), strict=True))
+        added = self._whole_sentences(passages, spans, set(around), similarity)
+        return Evidence(
+            [*spans, *(span for span, _ in added)],
+            [*(similarity[place] for place in around), *(value for _, value in added)],
+        )
+
+    def _whole_sentences(
+        self,
+        passages: Sequence[str],
+        spans: Sequence[Span],
+        covered: set[tuple[int, int, int]],
+        similarity: dict[tuple[int, int, int], float],
+    ) -> list[tuple[Span, float]]:
+        """The sentences most like the question that hold no span; they get the least score that the reader gave there."""
+        least = {span.passage: span for span in spans}  # spans come best first: the last one stays
+        best = sorted(similarity, key=lambda place: -similarity[place])[:_SENTENCES]
+        added = []
+        for number, start, end in best:
+            if (number, start, end) in covered or number not in least:
+                continue
+            read = least[number]
+            span = Span(number, start, end, passages[number][start:end], read.score, read.no_answer_score)
+            added.append((span, similarity[number, start, end]))
+        return added
+
+    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        with self._lock:
+            known = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            known |= zip(missing, self._encoder().encode(missing), strict=True)
+        with self._lock:
+            for text in texts:
+                self._known[text] = known[text]
+                self._known.move_to_end(text)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return np.stack([known[text] for text in texts])
+
+
+def sentences(passage: str) -> Iterator[tuple[int, int]]:
+    """The places of a passage's sentences."""
+    at = 0
+    while at < len(passage):
+        if passage[at].isspace():
+            at += 1
+            continue
+        start, end = enclosing_sentence(passage, at, at + 1)
+        yield start, end
+        at = max(end, at + 1)
