@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -42,10 +46,30 @@ def chat(
     adapter = make_adapter("terminal", settings, **overrides)
 
     async def talk() -> None:
+        _leave_when_told()
         engine = engine_from(settings)
         try:
             await adapter.serve(engine)
         finally:
             await engine.close()
 
-    asyncio.run(talk())
+    try:
+        asyncio.run(talk())
+    except BrokenPipeError:
+        # whoever read our output has enough; what is still in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # not click's "Aborted!": leaving so is no mishap
+
+
+def _leave_when_told() -> None:
+    """Where the system ends the program or its window, finish the answer under way and give the screen back."""
+    loop, talking = asyncio.get_running_loop(), asyncio.current_task()
+    assert talking is not None, "called from a task"
+    with contextlib.suppress(
+        NotImplementedError, AttributeError
+    ):  # Windows has neither handlers in the loop nor SIGHUP
+        loop.add_signal_handler(signal.SIGTERM, talking.cancel)
+        loop.add_signal_handler(signal.SIGHUP, talking.cancel)

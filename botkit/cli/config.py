@@ -1,0 +1,77 @@
+"""`botkit config`: check and show the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.config import ConfigFile, masked
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and show the configuration.")
+
+
+@app.command()
+def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
+    """Say whether the configuration is right; every mistake with file, line and key."""
+    from botkit.plugins import discover, section_of
+
+    settings = settings_from(config, home)
+    found = {one.name: one for one in discover(settings)}
+    warnings = []
+    for name in settings.config.adapters:
+        one = found.get(name)
+        if one is None:
+            warnings.append(
+                f"adapters.{name}: no such adapter is installed; `botkit plugins list` shows those that are."
+            )
+        elif one.adapter is None:
+            warnings.append(f"adapters.{name}: {one.problem}.")
+        else:
+            section_of(one.adapter, settings)
+    if as_json:
+        print_json({"ok": True, "file": str(settings.source) if settings.source else None, "warnings": warnings})
+        return
+    for warning in warnings:
+        common.console.print(f"warning: {warning}", markup=False)
+    where = settings.source or "There is no configuration file; the defaults apply. They"
+    common.console.print(f"{where} is right." if settings.source else f"{where} are right.", markup=False)
+
+
+@app.command()
+def show(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
+    """Show the settings in effect, secrets masked, and which come from the file."""
+    settings = settings_from(config, home)
+    values = masked(settings.config)
+    values["home"] = str(settings.paths.home)
+    if as_json:
+        print_json({"file": str(settings.source) if settings.source else None, "settings": values})
+        return
+    from rich.text import Text
+
+    given = set(ConfigFile(settings.source).lines) if settings.source else set()
+    common.console.print(Text(f"# {settings.source or 'no file: all defaults'}", style="dim"))
+    for line, path in rendered(values):
+        style = "" if path in given else "dim"
+        common.console.print(Text(line, style=style), soft_wrap=True)
+    if settings.source:
+        common.console.print(Text("# dim: defaults", style="dim"))
+
+
+def rendered(values: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
+    """Lines of YAML, each with the path of its key."""
+    import yaml
+
+    lines: list[tuple[str, tuple[str, ...]]] = []
+    for key, value in values.items():
+        path = (*above, key)
+        indent = "  " * len(above)
+        if isinstance(value, dict) and value:
+            lines.append((f"{indent}{key}:", path))
+            lines += rendered(value, path)
+        else:
+            written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+            lines.append((f"{indent}{key}: {written.removesuffix(chr(10)).removesuffix('...').strip()}", path))
+    return lines
