@@ -84,8 +84,9 @@ class TerminalAdapter:
 
 
 def has_screen() -> bool:
-    """Whether both ends are a terminal that can move its cursor."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    """Whether all ends are a terminal that can move its cursor; Textual draws on standard error."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def has_light_background(environment: Mapping[str, str] = os.environ) -> bool:

@@ -127,7 +127,7 @@ class ChatApp(App[None]):
         self._say(bot.greeting or phrase("greeting", self._session.speaks), "bot")
         self.prompt.focus()
         self._recall()
-        self._load()
+        self.call_after_refresh(self._load)  # threads that import and load would hold up the first picture
 
     def on_resize(self, event: events.Resize) -> None:
         """Below `NARROW` columns the sources cover the conversation."""

@@ -74,6 +74,10 @@ class PlainChat:
         warming = asyncio.create_task(self._warm_up())
         try:
             await self._talk()
+        except asyncio.CancelledError:
+            if self._prompts:
+                self._say("")  # the shell's prompt begins a line of its own
+            raise
         finally:
             warming.cancel()
 

@@ -45,11 +45,19 @@ async def test_without_textual_the_missing_extra_is_named(
 
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for stream in (sys.stdin, sys.stdout):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert has_screen()
     monkeypatch.setenv("TERM", term)
+    assert not has_screen()
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_where_one_stream_is_no_terminal_the_chat_is_plain(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(getattr(sys, stream), "isatty", lambda known=stream != name: known, raising=False)
     assert not has_screen()
 
 
@@ -88,7 +96,7 @@ def test_the_log_waits_until_the_screen_is_given_back() -> None:
         def flush(self) -> None:
             pass
 
-    handler = logging.StreamHandler(Stream())  # type: ignore[arg-type]
+    handler = logging.StreamHandler(Stream())
     root.handlers[:] = [handler]
     try:
         with log_afterwards():
