@@ -457,22 +457,15 @@ class Engine:
 
     # ---- around the turns -----------------------------------------------------------------------------------------
 
-    async def warm_up(self) -> None:
-        """Load the models and open the knowledge, all at once, so that the first answer does not wait."""
+    async def warm_up(self, *, chat: bool = True) -> None:
+        """Load the models and open the knowledge, all at once, so that the first answer does not wait.
+
+        Without `chat` the generator is left for when it is needed.
+        """
         parts = self.parts
-        await asyncio.gather(
-            *(
-                self._run(load)
-                for load in (
-                    parts.reader,
-                    parts.encoder,
-                    parts.sentiment,
-                    parts.generator,
-                    parts.small_talk,
-                    parts.calibration,
-                )
-            )
-        )
+        loads: list[Callable[[], object]] = [parts.reader, parts.encoder, parts.sentiment, self.knowledge.prepare]
+        loads += [parts.small_talk, parts.calibration, *([parts.generator] if chat else [])]
+        await asyncio.gather(*(self._run(load) for load in loads))
 
     async def rate(self, reply_id: str, rating: Literal[1, -1], note: str = "") -> None:
         """Keep what a person thought of a reply."""
@@ -557,7 +550,8 @@ def _shown(candidate: Candidate) -> str:
 
 def _label(candidate: Candidate) -> str:
     chunk = candidate.hit.chunk
-    place = " › ".join(part for part in (chunk.title, chunk.heading) if part)
+    heading = chunk.heading.removeprefix(chunk.title).removeprefix(" › ")
+    place = " › ".join(part for part in (chunk.title, heading) if part)
     start, end = _place(candidate)
     return f"{place}: {clean(chunk.text[start:end])[:80]}"
 

@@ -50,7 +50,7 @@ def ask(
         file, folder = chosen(config, home)
         engine = load(file, home=folder)
         try:
-            await engine.warm_up()
+            await engine.warm_up(chat=False)
             return await engine.answer(message)
         finally:
             await engine.close()
@@ -84,7 +84,8 @@ def rendered(reply: Reply) -> list[RenderableType]:
 
 def place(source: Source) -> str:
     """Where a source stands: title, heading, page, document and offsets."""
-    names = [name for name in (source.title, source.heading) if name]
+    heading = source.heading.removeprefix(source.title).removeprefix(" › ")
+    names = [name for name in (source.title, heading) if name]
     page = f", p. {source.page}" if source.page else ""
     return f"{' › '.join(names)}{page} ({source.document}:{source.start}-{source.end}, {source.score:.0%})"
 

@@ -1,0 +1,36 @@
+"""Fixtures that several rooms use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts import SHOP, Bot, MakeBot
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the configuration or the data of whoever runs it."""
+    monkeypatch.setenv("BOTKIT_HOME", str(tmp_path / "default-home"))
+    monkeypatch.delenv("BOTKIT_CONFIG", raising=False)
+
+
+@pytest.fixture
+def make_bot(tmp_path: Path) -> Iterator[MakeBot]:
+    """Makes engines on deterministic parts; with `shop`, on the little shop's document."""
+    made: list[Bot] = []
+
+    def make(*, shop: bool = True, **config: Any) -> Bot:
+        bot = Bot(tmp_path / f"home-{len(made)}", **config)
+        made.append(bot)
+        if shop:
+            bot.teach(tmp_path / "documents", shop=SHOP)
+        return bot
+
+    yield make
+    for bot in made:
+        bot.engine.knowledge.close()
+        bot.engine.store.close()

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from botkit.config import AnswerConfig
+from botkit.decision import BUILTIN_CALIBRATION, FEATURES, Calibration, Candidate, candidates, decide, describe
+from botkit.errors import ModelError
+from botkit.evidence import Evidence
+from botkit.knowledge.types import Chunk, Hit
+from botkit.models import Span
+from tests.parts import calibration
+
+
+def hit(text: str, *, number: int = 1, heading: str = "H", question: str = "", score: float = 1.0) -> Hit:
+    kind = "faq" if question else "passage"
+    chunk = Chunk(number, f"d{number}.md", "T", heading, None, 0, len(text), text, "en", (), kind, question)  # type: ignore[arg-type]
+    return Hit(chunk, score, 2.0, 0.5)
+
+
+def span(text: str, passage: int = 0, start: int = 0, score: float = 8.0, none: float = 2.0) -> Span:
+    return Span(passage, start, start + len(text), text, score, none)
+
+
+def evidence(*spans: Span) -> Evidence:
+    return Evidence(spans, [0.5] * len(spans))
+
+
+def test_every_feature_is_described_and_of_the_order_of_one() -> None:
+    hits = [hit("It costs nine euros. Really."), hit("Nothing here.", number=2, score=0.2)]
+    described = describe("What does it cost?", "en", hits, evidence(span("nine euros", 0, 9), span("Nothing", 1, 0, 1.0, 3.0)))
+    for features in described:
+        assert set(features) == set(FEATURES)
+        assert all(-3 < value < 3 for value in features.values())
+    assert described[0]["margin"] > described[1]["margin"]
+    assert described[0]["best_margin_gap"] == 0 < described[1]["best_margin_gap"]
+    assert described[0]["sentence_coverage"] == 1
+
+
+def test_no_hits_no_candidates() -> None:
+    assert candidates("What?", "en", [], Evidence(), calibration()) == []
+
+
+def test_candidates_come_by_probability_and_a_stored_answer_only_once() -> None:
+    faq = hit("Yes. Ten euros.", question="Do you repair?")
+    spans = evidence(span("Ten euros", 0, 20), span("Yes", 0, 15, 7.0), span("plain", 1, 0, 12.0))
+    ranked = candidates("Do you repair?", "en", [faq, hit("plain", number=2)], spans, calibration())
+    assert [candidate.span.text for candidate in ranked] == ["plain", "Ten euros"]
+    assert ranked[1].is_faq
+
+
+def candidate(confidence: float, text: str = "nine", number: int = 1, heading: str = "H") -> Candidate:
+    return Candidate(hit(text, number=number, heading=heading), span(text), {}, confidence)
+
+
+def route(ranked: list[Candidate], *, small_talk: float = 0.0, unresolved: bool = False, **config: object) -> str:
+    settings = AnswerConfig.model_validate(config)
+    return decide(
+        ranked, language="en", small_talk=small_talk, unresolved=unresolved, config=settings, calibration=calibration(0.5)
+    ).route
+
+
+def test_the_first_rule_that_holds_decides() -> None:
+    sure, unsure = candidate(0.8), candidate(0.3)
+    assert route([sure]) == "answer"
+    assert route([unsure]) == "unknown"
+    assert route([]) == "unknown"
+    assert route([sure], small_talk=0.95) == "chat"
+    assert route([sure], small_talk=0.6) == "answer"
+    assert route([unsure], small_talk=0.6) == "chat"
+    assert route([sure], unresolved=True) == "clarify"
+
+
+def test_the_configured_threshold_wins_over_the_calibrated_one() -> None:
+    assert route([candidate(0.3)], threshold=0.2) == "answer"
+    assert route([candidate(0.8)], threshold=0.9) == "unknown"
+
+
+def test_a_rival_elsewhere_that_says_something_else_leads_to_a_question_back() -> None:
+    assert route([candidate(0.8, "nine"), candidate(0.79, "ten", 2, "K")]) == "clarify"
+    assert route([candidate(0.8, "nine"), candidate(0.6, "ten", 2, "K")]) == "answer"
+    assert route([candidate(0.8, "nine"), candidate(0.79, "nine euros", 2, "K")]) == "answer"
+    assert route([candidate(0.8, "nine"), candidate(0.79, "ten", 2, "K")], clarify_margin=0) == "answer"
+
+
+def test_the_shipped_calibration_belongs_to_the_shipped_reader_and_keeps_its_signs() -> None:
+    shipped = Calibration.read()
+    for language in ("en", "zh"):
+        weights = shipped.weights[language]  # type: ignore[index]
+        assert all(weights[name] * sign >= 0 for name, sign in FEATURES.items())
+        assert 0 < shipped.threshold[language] < 1  # type: ignore[index]
+    manifest = json.loads((BUILTIN_CALIBRATION.parent / "reader" / "botkit.json").read_text(encoding="utf-8"))
+    assert shipped.reader.endswith(manifest["sha256"][:12])
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"weights": {"en": {}}, "bias": {}, "threshold": {}}', "[]"])
+def test_a_broken_calibration_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="calibration"):
+        Calibration.read(tmp_path / "c.json")

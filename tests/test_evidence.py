@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botkit.evidence import Examiner, sentences
+from tests.knowledge.encoders import WordEncoder
+from tests.parts import OverlapReader
+
+
+class FirstWord(OverlapReader):
+    """Marks the first word of each passage, and nothing else."""
+
+    def read(self, question, passages, *, top_k=3):  # type: ignore[no-untyped-def]
+        spans = super().read(question, passages, top_k=top_k)
+        firsts = {span.passage: span for span in spans if span.start == 0}
+        return [firsts[number] for number in sorted(firsts)]
+
+
+def test_the_sentence_most_like_the_question_is_a_candidate_beside_the_readers_spans() -> None:
+    encoder, reader = WordEncoder(), FirstWord()
+    passage = "Opening hours are below. Dogs on a lead are welcome. Cats stay out."
+    evidence = Examiner(lambda: reader, lambda: encoder).examine("Are dogs on a lead welcome?", [passage])
+    texts = [span.text for span in evidence.spans]
+    assert texts[0] == "Opening hours are below"
+    assert "Dogs on a lead are welcome." in texts
+    best = max(range(len(texts)), key=lambda i: evidence.similarities[i])
+    assert texts[best] == "Dogs on a lead are welcome."
+    for span in evidence.spans:
+        assert passage[span.start : span.end] == span.text
+
+
+def test_a_sentence_is_encoded_once() -> None:
+    encoder, reader = WordEncoder(), OverlapReader()
+    examiner = Examiner(lambda: reader, lambda: encoder)
+    examiner.examine("Are dogs welcome?", ["Dogs are welcome. Cats are not."])
+    before = len(encoder.encoded)
+    examiner.examine("Are dogs welcome?", ["Dogs are welcome. Cats are not."])
+    assert len(encoder.encoded) == before
+
+
+def test_nothing_found_is_no_evidence() -> None:
+    reader, encoder = OverlapReader(), WordEncoder()
+    assert Examiner(lambda: reader, lambda: encoder).examine("What?", []).spans == ()
+
+
+@given(st.text(max_size=120))
+def test_sentences_cover_every_character_but_blanks_in_order(passage: str) -> None:
+    places = list(sentences(passage))
+    covered = set()
+    for start, end in places:
+        covered.update(range(start, end))
+    assert all(passage[i].isspace() for i in range(len(passage)) if i not in covered)
+    assert places == sorted(places)
