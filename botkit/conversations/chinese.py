@@ -13,15 +13,17 @@ _HAN: Final = r"㐀-鿿"
 _NEW_TOPIC: Final = re.compile(
     r"^\W*(?:换个话题|换个问题|另外问一下|再问一个|问个别的|说点别的|顺便问一下|另一个问题)[\s，,：:。]*"
 )
-_LEAD: Final = re.compile(r"^(?:请问|那么|那|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*")
+_LEAD: Final = re.compile(
+    r"^(?:请问|那么|那(?![里儿边个种些位家本部幅张台款座])|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*"
+)
 _MEASURES: Final = "个种些位家本部幅张台款座条件次项所场门只辆套间首篇类份层支双块把颗届"
 _ASIDE: Final = re.compile(
-    r"^(?:谢谢|多谢|感谢|好的|好吧|好|行|嗯|哦|是的|对|不对|你好|您好|嗨|再见|拜拜|早上好|晚上好|[你您](?:是|叫|会|能|好|在|喜欢|多大)|我)"
+    r"^(?:谢谢|多谢|感谢|好的|好吧|好|行|嗯|哦|是的|对|不对|你好|您好|嗨|再见|拜拜|早上好|晚上好|[你您]们|[你您](?:是|叫|会|能|好|在|喜欢|多大)|我)"
 )
 """Words to the bot itself, or about oneself: no question that leaves out its subject."""
 _PRONOUN: Final = re.compile(r"(?<![吉其利])(?:它们|他们|她们|它|他(?!人|乡|国)|她)")
 _THING: Final = re.compile(
-    rf"(?<![你您我])(?<!们)[这那](?:[{_MEASURES}](?!月|周|星期|礼拜|季度|学期|时候)([{_HAN}A-Za-z]{{1,6}}?)?|里|儿|边)(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)"
+    rf"(?<![你您我])(?<!们)[这那](?:[{_MEASURES}](?!月|周|星期|礼拜|季度|学期|时候)([{_HAN}A-Za-z]{{1,6}}?)?(?=[的是在有能会要可需由和与最怎多什哪几吗呢，？?！。\s]|$)|[里儿边](?![面缘童子]))"
 )
 _QUESTION_WORDS: Final = re.compile(
     r"是(?=什么时候|哪|谁|由谁|怎|几|在哪)|在?哪个?(?:省|市|国家?|城市|地方)|几号|有?几[天个次年位种家]|什么时候|什么地方|什么样|是什么|什么是|为什么|为何|是多少|多少钱|多少|多久|多长时间|多长|多高|多大|多远|多重|多快|几点|几|"
@@ -67,7 +69,7 @@ def subject_of(question: str) -> str:
     """What stands before the verb or the question word: the subject."""
     body = _LEAD.sub("", question)
     end = re.search(
-        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|会|(?<![试使费信作引应])用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]",
+        r"是|有|在哪|怎么|怎样|如何|为什么|什么时候|多少|多久|多长|多高|多大|几|支持|包括|包含|能|可以|(?<![年社大])会|(?<![试使费信作引应])用|吃|一共|(?:平时|周末|每年|每天)|谁|吗|呢|[？?]",
         body,
     )
     subject = re.sub(r"的$", "", body[: end.start()] if end else body)
@@ -123,8 +125,10 @@ def _replaced(
         if whole and whole != noun:
             return [body[: thing.start()] + whole + body[thing.end() :], f"{topic} {body}"], [whole], True
         named = (_NAME.findall(asked) or [subject or topic])[0]
+        if not noun and "的" in named:  # “那里” after 淮河流域的面积
+            named = named.rpartition("的")[0]
         pointed = body[: thing.start()] + named + (f"这{thing[0][1:]}" if noun else "") + body[thing.end() :]
-        return [pointed, f"{topic} {body}"], [named], True
+        return [pointed, f"{topic} {body}", *([body] if noun else [])], [named], True
     assert pronoun is not None
     if pronoun[0] in ("他", "她"):
         stands_for = person_in(answer) or subject
@@ -158,7 +162,9 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     subject, topic = subject_of(asked), topic_of(asked)
     added = f"{subject}{other}{body[len(subject) :]}？" if body.startswith(subject) else f"{other} {body}？"
     readings = [added]
-    place = re.search(rf"(?:寄到|寄往|送到|到|去(?!年)|从|在)(?!哪|什么)([{_HAN}]{{2,5}}?)(?=[的要有需是几多]|$)", body)
+    place = re.search(
+        rf"(?:寄到|寄往|送到|到|去(?!年)|从|在)(?!哪|什么)((?:(?!到)[{_HAN}]){{2,5}}?)(?=[的要有需是几多到]|$)", body
+    )
     if place:
         readings.append(f"{body[: place.start(1)]}{other}{body[place.end(1) :]}？")
     owner, of, owned = subject.rpartition("的")

@@ -13,6 +13,7 @@ from typing import Final
 
 from botkit.conversations import chinese, english
 from botkit.messages import Language, Turn
+from botkit.text import LONGEST_QUERY
 
 _LOOKED_BACK: Final = 6
 """Earlier questions that are themselves understood in context."""
@@ -38,11 +39,14 @@ class Contextualiser:
 
     def resolve(self, question: str, history: Sequence[Turn], language: Language) -> Resolution:
         """Write `question` out in full; `history` is what was said before it, oldest first."""
+        if len(question) > LONGEST_QUERY:  # no follow-up is that long
+            return Resolution(question)
         rules = chinese if language == "zh" else english
         asked = ""
         before: list[Turn] = []
         first = _first_looked_at(history)
-        for number, turn in enumerate(history):
+        for number, whole in enumerate(history):
+            turn = Turn(whole.role, whole.text[:LONGEST_QUERY])
             if number >= first and turn.role == "user" and rules.is_question(turn.text):
                 asked = _one(rules.rewrite, turn.text, asked, _answer(before)).query
             before.append(turn)

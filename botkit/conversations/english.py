@@ -50,6 +50,36 @@ _NAME: Final = re.compile(
 )
 _WORD: Final = re.compile(r"[\w'’&.@/+-]*\w|--\w[\w-]*")
 _STRANDED: Final = re.compile(r"(?i)\b(?:for|in|with|to|about|of|from|on|at)\s*\?*\s*$")
+_NAMED_SUBJECT: Final = re.compile(
+    r"^\W*(?i:what|where|when|why|how)\b[^?]*?\b(?i:do|does|did)\s+(?!I\b)"
+    r"(the\s+[A-Z][\w-]*\s+[a-z]+(?=\s+[a-z]+\s+(?:on|in|at|from|with|for)\b)"
+    r"|(?:the\s+)?[A-Z][\w-]*(?:\s+(?:of\s+)?(?:the\s+)?[A-Z0-9][\w-]*)*)\s+[a-z]"
+)
+""" "What does Palantir sell?", "Where does the Volga rise?": what the verb says something about."""
+_WHICH_ONE: Final = re.compile(r"(?i)^\W*(?:which|what)\s+[\w-]+\s+(?!has\b|was\b|does\b|is\b)[a-z]+(?:s|ed)\s")
+""" "Which river flows through Cologne?": the reply names it."""
+_PARTS_OF: Final = re.compile(r"(?i)^(?:the\s+)?(?:[\w-]+\s+)?[\w-]*[^\Ws]s\s+of\s+(.+)")
+""" "the side effects of ibuprofen": many, so that "it" is the ibuprofen."""
+_BY_WHOM: Final = re.compile(r"(?i)^\W*who\s+(?:first\s+)?(\w+)\s+(.+?)[\s?.!]*$")
+_PARTICIPLES: Final = dict(
+    pair.split(":")
+    for pair in "wrote:written built:built made:made won:won led:led ran:run began:begun drew:drawn sang:sung sold:sold "
+    "held:held took:taken gave:given bought:bought found:found taught:taught sent:sent paid:paid chose:chosen writes:written makes:made leads:led runs:run gives:given takes:taken pays:paid".split()
+)
+_PLACE: Final = re.compile(
+    r"(?i)(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwere )(?<!\bbe )\b(?:over |from |in )?there(?=\s*(?:[?.!,]|$))"
+)
+""" "How many people work there?", and no "Is there …?"."""
+_OWN_COMPLEMENT: Final = re.compile(r"(?i)\s+(?:of|on|for|in|with|from|to|that|who|which|between|--?\w)")
+""" "the capital of Australia" says itself which one."""
+_PREDICATE: Final = re.compile(
+    r"(?i)\s*(?:[?.!,]|$)|\s+(?:\w+ed|\w+ing|done|made|held|built|kept|sold|paid|open|close|work|cost|last|take)\b"
+    rf"|\s+(?:{'|'.join(sorted(_AUXILIARIES))})\b"
+)
+""" What may follow "the painting" and not "the returns" of "the returns desk"."""
+_LAST_PARTICIPLE: Final = re.compile(
+    r"(?i)\s+(?:\w+ed|done|made|held|built|kept|sold|paid|valid|open|available|allowed|due|free|set|expire)$"
+)
 _LONG_TOPIC: Final = 6
 _SENTENCE_STARTERS: Final = (
     _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
@@ -76,10 +106,19 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     bare = [word for word in said if word not in _SMALL and word not in _AUXILIARIES]
     new = [word for word in bare if word not in _WH]
     joined = _JOINED.match(question) is not None
-    has_verb = any(word in _AUXILIARIES for word in said) or bool(said and said[0] in ("who", "what") and len(said) > 2)
+    core = [word.lower() for word in _WORD.findall(_JOINED.sub("", question))]
+    has_verb = any(word in _AUXILIARIES for word in core) or (len(core) > 2 and core[0] in ("who", "what"))
     fragment = not has_verb and (joined or (bool(said) and said[0] in _WH | _PREPOSITIONS and len(said) <= 4))
-    conditional = joined and len(said) > 1 and said[1] in ("if", "when")
-    points = bool(pronouns) or about is not None or fragment or conditional or bool(_LEFT_OUT.search(question))
+    conditional = joined and len(said) > 3 and said[1] in ("if", "when")
+    place = _PLACE.search(question) if said[0] != "there" else None
+    points = (
+        bool(pronouns)
+        or place is not None
+        or about is not None
+        or fragment
+        or conditional
+        or bool(_LEFT_OUT.search(question))
+    )
     points = points or (len(new) <= 2 and _STRANDED.search(question) is not None)
     weak = not pronouns and not fragment and about is None and len(new) > 1
     if not asked:
@@ -92,7 +131,9 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     if fragment:
         return _ask_again(question, asked)
     if pronouns:
-        return _replaced(question, pronouns, asked, answer)
+        return _replaced(re.sub(r"\s+(?=[?.!])", "", _PLACE.sub("", question)), pronouns, asked, answer)
+    if place and (where := thing_of(asked, answer)):
+        return [f"{question[: place.start()]}at {where}{question[place.end() :]}"], [where], True
     if points:
         topic = topic_of(asked, with_verb=True)
         return [_with(question, topic), *([question] if weak else [])], [topic], True
@@ -127,7 +168,7 @@ def references(question: str) -> list[str]:
             w in ("when", "that", "which", "who", "because", "before", "after", "while", "if") for w in lowered[1:i]
         )
         # "I burned the candle once, can I give it back?"
-        clause = question[: question.lower().find(f" {word}")].rpartition(",")[0]
+        clause = "".join(re.split(r"([,.;!?])\s", question[: question.lower().find(f" {word}")])[:-1])
         if len([w for w in _WORD.findall(clause.lower()) if w not in _SMALL]) > 1 and not found:
             continue
         if inside and (subordinate or names or word in _POSSESSIVE) and not found:
@@ -215,8 +256,12 @@ def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> tu
             stands_for = names[0] if names else topic_of(asked)
         else:
             stands_for = (_counted(asked) if pronoun in _MANY else "") or thing_of(asked, answer)
+            if pronoun not in _MANY and (parts := _PARTS_OF.match(stands_for)):
+                stands_for = parts[1]
         if not stands_for:
             continue
+        if re.search(rf"(?i)\b(?:an?|any|your|our|my)\s+{re.escape(stands_for.split()[0])}\b", asked):
+            stands_for = f"the {stands_for}"
         text = f"{stands_for}'s" if pronoun in _POSSESSIVE and not _object(question, pronoun) else stands_for
         query = re.sub(rf"(?i)\b{re.escape(pronoun)}\b", text.replace("\\", r"\\"), query, count=1)
         taken.append(stands_for)
@@ -243,8 +288,14 @@ def thing_of(asked: str, answer: str) -> str:
     """What "it" or "they" stands for: the one name in the question, else what the question is about."""
     names = names_in(asked)
     topic = re.split(r"\s(?:on|in|at|when|if|while|during|with)\s", topic_of(asked))[0]
+    if len(topic.split()) > 1:
+        topic = _LAST_PARTICIPLE.sub("", topic)
     if len(names) == 1 and (not topic or len(topic.split()) > _LONG_TOPIC):
         return names[0]
+    if subject := _NAMED_SUBJECT.search(asked):
+        return subject[1]
+    if _WHICH_ONE.match(asked) and (found := [name for name in names_in(answer) if name not in names]):
+        return found[0]
     return topic or (names or names_in(answer) or [""])[0]
 
 
@@ -259,6 +310,14 @@ def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
     word = _JOINED.sub("", question).strip(" ?.!")
     body = asked.strip().rstrip("?.! ").split()
     first = [re.sub(r"\W", "", part.lower()) for part in body]
+    if (
+        (by := _BY_WHOM.match(asked))
+        and (participle := _participle(by[1]))
+        and word.lower().split()[0] in _WH - {"who"}
+    ):
+        several, now = re.search(r"[^s]s$", by[2]) is not None and by[2].islower(), by[1].endswith("s")
+        verb = ("are" if now else "were") if several else ("is" if now else "was")
+        return [f"{word[:1].upper()}{word[1:]} {verb} {by[2]} {participle}?"], [by[2]], True
     start = 0
     if first and (first[0] in _WH or (first[0] in _PREPOSITIONS and len(first) > 1 and first[1] in _WH)):
         auxiliary = next((i for i, part in enumerate(first) if part in _AUXILIARIES), None)
@@ -270,10 +329,21 @@ def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
     return [query, _with(query, topic_of(asked))][:1], [" ".join(rest)], True
 
 
+def _participle(verb: str) -> str:
+    """Of a verb in the past or in the third person ("approves"); empty for any other word."""
+    lowered = verb.lower()
+    regular = f"{lowered[:-1]}d" if re.fullmatch(r"\w+[^hosx]es", lowered) else lowered
+    return _PARTICIPLES.get(lowered, regular if regular.endswith("ed") else "")
+
+
 def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     """ "What about X?": the earlier question, asked of X."""
     body = asked.strip().rstrip("?.! ")
     words = other.split()
+    if words[0].lower() in _POSSESSIVE and len(words) > 1 and (owner := (names_in(asked) or [thing_of(asked, "")])[-1]):
+        return [f"What is {owner}'s {' '.join(words[1:])}?", f"{other}: {body}?"], [owner], True
+    if words[0].lower() in _PREPOSITIONS:
+        other = other[:1].lower() + other[1:]
     readings: list[str] = []
     if adjective := re.match(r"(?i)(?:the\s+)?(\w[\w-]*)\s+ones?$", other):
         if noun := re.search(r"(?i)\b(the|a|an|your|our)\s+(\w+)\s+(\w+)", body):
@@ -309,6 +379,11 @@ def _same_noun(question: str, new: list[str], asked: str, answer: str) -> tuple[
     known = terms(f"{asked} {answer}", "en")
     for match in re.finditer(r"\b(?:[Tt]he|[Tt]his|[Tt]hat|[Tt]hese|[Tt]hose)\s+([a-z][\w-]+)", question):
         noun = match[1]
+        following = question[match.end() :]
+        if _OWN_COMPLEMENT.match(following):
+            continue
+        if not terms(noun, "en") & known and not _PREDICATE.match(following):
+            continue
         if len(new) > (4 if terms(noun, "en") & known else 2):
             continue
         name = re.search(rf"(?:[A-Z][\w-]*\s+)+{re.escape(noun.capitalize())}\b", f"{answer} {asked}")
