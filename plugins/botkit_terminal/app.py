@@ -190,8 +190,8 @@ class ChatApp(App[None]):
             self._confess(error)
 
     async def _count_documents(self) -> None:
-        documents = await asyncio.to_thread(self._session.engine.knowledge.documents)
-        self._status(word("documents", self._session.speaks, n=len(documents)))
+        count = len(await asyncio.to_thread(self._session.engine.knowledge.documents))
+        self._status(word("one_document" if count == 1 else "documents", self._session.speaks, n=count))
 
     def _progress(self) -> _Progress:
         """What an ingest calls, in its own thread, at every file."""
@@ -381,7 +381,7 @@ class ChatApp(App[None]):
             note.remove()
             self._status(self._state if self._models_loaded else word("not_ready", self._session.speaks))
             raise
-        note.add(ingested(report))
+        note.add(ingested(report, self._session.speaks))
         await self._count_documents()
 
     async def _rate(self, rating: Literal[1, -1], note: str) -> None:

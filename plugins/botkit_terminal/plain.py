@@ -150,7 +150,7 @@ class PlainChat:
                 lines = self._source_lines(session.last, passages=True) if session.last else []
                 self._say("\n".join(lines) or word("no_sources", language))
             case "ingest":
-                self._say(ingested(await session.ingest(command.argument)))
+                self._say(ingested(await session.ingest(command.argument), language))
             case "lang":
                 session.set_language(command.argument)
                 name = word(command.argument, session.speaks)

@@ -269,15 +269,19 @@ def explanation(reply: Reply, language: Language = "en") -> list[str]:
     return lines
 
 
-def ingested(report: IngestReport) -> str:
-    """One line about what was read and what was not."""
+def ingested(report: IngestReport, language: Language) -> str:
+    """One line about what was read, and what was not and why."""
     left_out = len(report.skipped) + len(report.failed)
     reasons = "; ".join(f"{one.path}: {one.message}" for one in (*report.failed, *report.skipped)[:5])
-    told = (
-        f"{len(report.read)} documents read, {len(report.replaced)} replaced, {len(report.removed)} removed, "
-        f"{report.unchanged} unchanged"
+    told = word(
+        "ingested",
+        language,
+        read=len(report.read),
+        replaced=len(report.replaced),
+        removed=len(report.removed),
+        unchanged=report.unchanged,
     )
-    return f"{told}, {left_out} left out ({reasons})." if left_out else f"{told}."
+    return f"{told} {word('left_out', language, n=left_out, reasons=reasons)}" if left_out else told
 
 
 def _home_expanded(path: str) -> Path:

@@ -13,7 +13,7 @@ import pytest
 from botkit_terminal.plain import PlainChat
 
 from botkit.errors import ModelError
-from botkit.knowledge.ingest import Progress
+from botkit.knowledge.ingest import IngestReport, LeftOut, Progress
 from botkit.messages import Delta, Message, Reply, Status
 
 from .engines import PASSAGE, ScriptedEngine, answer, session
@@ -112,7 +112,7 @@ async def test_commands_work_without_a_screen(engine: ScriptedEngine, tmp_path: 
     for expected in (
         "route       answer: the best span is sure enough",
         "Thank you.",
-        "1 documents read",
+        "Documents: 1 read",
         "语言：中文。",
         "Written: ",
         "user: long ago",
@@ -128,6 +128,12 @@ async def test_commands_work_without_a_screen(engine: ScriptedEngine, tmp_path: 
         "good one"
     ]
     assert "👍 good one" in (tmp_path / "talk.md").read_text("utf-8")
+
+
+async def test_what_an_ingest_left_out_is_named(engine: ScriptedEngine, tmp_path: Path) -> None:
+    report = IngestReport(failed=[LeftOut("secret.pdf", "encrypted", "it is encrypted")])
+    engine.knowledge.ingest = lambda paths, progress=None: report  # type: ignore[method-assign]
+    assert "1 left out: secret.pdf: it is encrypted." in await talk(engine, f"/ingest {tmp_path}\n")
 
 
 async def test_conversation_language_and_tags_come_from_the_settings(engine: ScriptedEngine) -> None:
