@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from botkit.cli.config import rendered
+from botkit.config import Config, load_settings, masked
+from botkit.errors import ConfigError
+from botkit.plugins import discover
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(written(folder, text))
+    return str(caught.value)
+
+
+def keys_of(values: object, above: str = "") -> set[str]:
+    if not isinstance(values, dict):
+        return set()
+    return {f"{above}{key}" for key in values} | {
+        inner for key, value in values.items() for inner in keys_of(value, f"{above}{key}.")
+    }
+
+
+def schema_keys(model: type[BaseModel], above: str = "") -> set[str]:
+    found = set()
+    for name, field in model.model_fields.items():
+        found.add(f"{above}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= schema_keys(field.annotation, f"{above}{name}.")
+    return found
+
+
+def test_the_example_names_every_setting_and_no_other() -> None:
+    written_keys = {key for key in keys_of(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) if not key.startswith("adapters.")}
+    assert written_keys == schema_keys(Config)
+
+
+def test_the_example_holds_the_defaults() -> None:
+    loaded = load_settings(EXAMPLE).config.model_dump(exclude={"adapters"})
+    assert loaded == Config().model_dump(exclude={"adapters"})
+
+
+def test_the_example_names_every_setting_of_the_first_party_front_ends() -> None:
+    settings = load_settings(EXAMPLE)
+    for found in discover(settings):
+        if found.adapter is not None:
+            section = settings.config.adapters[found.name]
+            assert set(section) == set(found.adapter.Config.model_fields)
+            assert found.adapter.Config.model_validate(section) == found.adapter.Config()
+
+
+def test_an_unknown_key_is_told_with_file_line_and_the_nearest_valid_one(tmp_path: Path) -> None:
+    told = problems(tmp_path, "bot:\n  name: x\nanswer:\n  treshold: 0.5\n")
+    assert told.startswith(f"{tmp_path / 'config.yaml'}:4: answer.treshold: unknown key; did you mean `threshold`?")
+
+
+def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
+    told = problems(tmp_path, "bot:\n  persona: frendly\nretrieval:\n  k: many\nwrong: 1\n").splitlines()
+    assert [line.split(":")[1] for line in told] == ["2", "4", "5"]
+    assert "did you mean `friendly`?" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("answer:\n  threshold: 2\n", "config.yaml:2: answer.threshold: input should be less than or equal to 1"),
+        ("bot:\n\tname: x\n", "Indent with spaces"),
+        ("bot: [", "not valid YAML"),
+        ("- a\n", "expected `key: value`"),
+        ("bot:\n  name: a\n  name: b\n", "config.yaml:3: bot.name: this key stands twice"),
+        ("bot:\n  name: ${NOT_SET_ANYWHERE}\n", "config.yaml:2: bot.name: the environment variable NOT_SET_ANYWHERE is not set"),
+    ],
+)
+def test_a_mistake_names_its_line(tmp_path: Path, text: str, said: str) -> None:
+    assert said in problems(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_settings(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_settings(tmp_path / "binary.yaml")
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(written(tmp_path, "# nothing yet\n")).config == Config()
+
+
+def test_the_environment_fills_in_secrets_and_they_are_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    text = "models:\n  generator:\n    api_key: ${MY_KEY}\n    model: ${MODEL:-openai:small}\nadapters:\n  x:\n    bot_token: ${MY_KEY}\n"
+    settings = load_settings(written(tmp_path, text))
+    assert settings.config.models.generator.api_key.get_secret_value() == "sk-very-secret"
+    assert settings.config.models.generator.model == "openai:small"
+    shown = json.dumps(masked(settings.config))
+    assert "sk-very-secret" not in shown
+    assert "********" in shown
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path) -> None:
+    assert "sk-1" not in problems(tmp_path, "models:\n  generator:\n    api_key: [sk-1]\n")
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "knowledge:\n  paths: [docs]\nplugins_dir: mine\n"))
+    assert settings.config.knowledge.paths == [tmp_path / "docs"]
+    assert settings.config.plugins_dir == tmp_path / "mine"
+
+
+def test_the_home_is_the_options_then_the_environments_then_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, "home: from-file\n")
+    assert load_settings(path, tmp_path / "option").paths.home == tmp_path / "option"
+    monkeypatch.setenv("BOTKIT_HOME", str(tmp_path / "environment"))
+    assert load_settings(path).paths.home == tmp_path / "environment"
+    monkeypatch.delenv("BOTKIT_HOME")
+    assert load_settings(path).paths.home == tmp_path / "from-file"
+
+
+def test_the_file_in_this_folder_wins_over_the_one_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    written(home, "bot:\n  name: of home\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert load_settings(home=home).config.bot.name == "of home"
+    written(here, "bot:\n  name: of here\n")
+    assert load_settings(home=home).config.bot.name == "of here"
+
+
+def test_what_show_prints_can_be_read_again(tmp_path: Path) -> None:
+    lines = [line for line, _ in rendered(masked(Config()))]
+    path = written(tmp_path, "\n".join(lines) + "\n")
+    assert load_settings(path).config == Config()
