@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.parts import SHOP, Bot, MakeBot
+
+
+# a slow machine is no failure
+settings.register_profile("botkit", deadline=None)
+settings.load_profile("botkit")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,188 @@
+"""The commands as a person or a program runs them, on the shipped models and documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botkit.cli import COMMANDS, main
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has read the documents that ship."""
+    folder = tmp_path_factory.mktemp("home")
+    done = botkit("ask", "How much does express delivery cost?", "--home", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def botkit(*arguments: str, source: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "botkit", *arguments],
+        input=source,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}", "COLUMNS": "200"} | environment,
+    )
+
+
+def told(*arguments: str, **environment: str) -> dict[str, Any]:
+    """The one JSON object that a command prints."""
+    done = botkit(*arguments, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    value: dict[str, Any] = json.loads(line)
+    return value
+
+
+def test_ask_prints_the_documented_object(home: Path) -> None:
+    reply = told("ask", "How much does express delivery cost?", "--home", str(home))
+    assert {"answer", "route", "confidence", "sources", "sentiment", "language", "timings_ms", "conversation"} <= reply.keys()
+    assert reply["route"] == "answer"
+    assert "9.50 euros" in reply["answer"]
+    source = reply["sources"][0]
+    assert {"document", "title", "heading", "page", "start", "end", "passage", "score"} <= source.keys()
+    assert set(reply["sentiment"]) == {"label", "score"}
+    text = (ROOT / source["document"]).read_text(encoding="utf-8")
+    assert text[source["start"] : source["end"]] == source["span"]
+
+
+def test_ask_answers_in_chinese(home: Path) -> None:
+    reply = told("ask", "实木家具保修几年？", "--home", str(home))
+    assert (reply["route"], reply["language"]) == ("answer", "zh")
+    assert "五年" in reply["answer"]
+
+
+def test_ask_explains_itself(home: Path) -> None:
+    done = botkit("ask", "How much does express delivery cost?", "--explain", "--home", str(home))
+    for part in ("route", "confidence", "BM25", "cosine", "retrieve", "read"):
+        assert part in done.stdout
+    assert told("ask", "How much is it?", "--explain", "--home", str(home))["trace"]["rule"]
+
+
+def test_what_is_not_in_the_documents_is_not_known(home: Path) -> None:
+    reply = told("ask", "Who won the football world cup in 1998?", "--home", str(home))
+    assert reply["route"] == "unknown"
+
+
+def test_answering_needs_no_torch(home: Path) -> None:
+    script = (
+        "import sys; from botkit.cli import main\n"
+        "try: main(['ask', 'How much does express delivery cost?'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'textual', 'openai', 'sklearn'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "BOTKIT_HOME": str(home)},
+    )
+    assert done.stdout.strip().endswith("heavy: []"), done.stdout + done.stderr
+
+
+def test_plain_chat_reads_a_message_a_line_and_prints_an_object_a_line(home: Path) -> None:
+    source = "How much does express delivery cost?\nAnd how long does it take?\n你好\n\n"
+    done = botkit("chat", "--plain", "--json", "--home", str(home), source=source)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["route"] for one in objects][:1] == ["answer"]
+    assert len(objects) == 4
+    assert objects[2]["route"] == "chat"
+    assert len({one["conversation"] for one in objects}) == 1
+
+
+def test_documents_of_ones_own_are_read_and_asked_about(tmp_path: Path) -> None:
+    documents = tmp_path / "docs"
+    documents.mkdir()
+    (documents / "ferry.md").write_text("# Ferry\n\nThe ferry to Arran leaves at 9.40 am every day.\n", encoding="utf-8")
+    (documents / "empty.txt").write_text("", encoding="utf-8")
+    home = str(tmp_path / "home")
+    (tmp_path / "config.yaml").write_text("knowledge:\n  include_builtin: false\n", encoding="utf-8")
+    config = ("--config", str(tmp_path / "config.yaml"), "--home", home)
+    report = told("ingest", str(documents), *config)
+    assert report["read"] == ["docs/ferry.md"]
+    assert [left_out["reason"] for left_out in report["skipped"]] == ["empty"]
+    assert "9.40 am" in told("ask", "When does the ferry to Arran leave?", *config)["answer"]
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("models", "list"),
+        ("models", "show", "reader"),
+        ("knowledge", "list"),
+        ("knowledge", "stats"),
+        ("plugins", "list"),
+        ("conversations", "list"),
+        ("config", "check"),
+        ("config", "show"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_commands_for_people_also_print_json(home: Path, arguments: tuple[str, ...]) -> None:
+    assert told(*arguments, BOTKIT_HOME=str(home))
+    assert botkit(*arguments, BOTKIT_HOME=str(home)).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ask", "x", "--config", "/nowhere/c.yaml"), "there is no such file"),
+        (("ingest", "/nowhere/at/all"), "/nowhere/at/all"),
+        (("models", "use", "reader", "nonsense"), "neither a folder"),
+        (("models", "show", "encoder", "nonsense"), "no model"),
+        (("knowledge", "show", "nothing.md"), "nothing.md"),
+        (("conversations", "show", "nothing"), "nothing"),
+        (("serve",), "No front end is enabled"),
+        (("serve", "--adapter", "pigeon"), "no adapter 'pigeon'"),
+    ],
+    ids=str,
+)
+def test_a_persons_mistake_is_an_error_in_words(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = botkit(*arguments, BOTKIT_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_models_use_writes_the_choice_and_keeps_the_rest(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("# mine\nbot:\n  name: Ada  # hers\n", encoding="utf-8")
+    done = botkit("models", "use", "generator", "openai:llama3", "--config", str(config), BOTKIT_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    text = config.read_text(encoding="utf-8")
+    assert "# mine" in text
+    assert "name: Ada  # hers" in text
+    assert "model: openai:llama3" in text
+
+
+def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("models:\n  reader: /nowhere\nknowledge:\n  include_builtin: false\n", encoding="utf-8")
+    done = botkit("doctor", "--json", "--config", str(config), "--home", str(tmp_path / "home"))
+    assert done.returncode == 1
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["model reader"]["state"] == "problem"
+    assert findings["home"]["state"] == "ok"
