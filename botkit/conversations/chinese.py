@@ -44,13 +44,15 @@ _NAME: Final = re.compile(
     rf"[{_HAN}]{{1,6}}(?:·[{_HAN}]{{1,8}})+|《[^》]+》|“[^”]+”|[A-Za-z][\w.&-]*(?:\s[A-Z][\w.&-]*)*"
 )
 _PERSON: Final = re.compile(
-    rf"(?:是|由|叫|为)([{_HAN}]{{2,4}}?)(?:教授|博士|先生|女士|老师|经理|在|于|创|发|写|画|设|，|。|；|$)"
+    rf"(?:是|由|叫|为)((?:(?!的)[{_HAN}]){{2,6}}?)(?:教授|博士|先生|女士|老师|经理|在|于|创|发|写|画|设|，|。|；|$)"
 )
 _STOP_BEFORE: Final = "由是在的和与被把了从到对为于及或一部座家，。；、：“《 "
 
 
 def is_question(text: str) -> bool:
     """Whether a message can be what the next one refers to."""
+    if _ASIDE.match(text) and len(text) <= 8 and not re.search(r"[？?吗呢谁哪几什怎多]", text):
+        return False
     return len(content(text)) > 0 or bool(re.search(r"[A-Za-z]{2}", text))
 
 

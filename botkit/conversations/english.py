@@ -18,7 +18,10 @@ _WH: Final = frozenset("who whom whose what which when where why how".split())
 _SMALL: Final = frozenset(
     "a an the of in on at to for from by with about as and or but so then also if i you we me my your our us he she it "
     "they him her them his its their this that these those there one ones please not no s t much many long far old often "
-    "big large high tall heavy else more other another else's kind sort type".split()
+    "big large high tall heavy else more other another else's what's who's where's when's how's that's there's kind sort type".split()
+)
+_POLITE: Final = frozenset(
+    "ok okay thanks thank yes yeah sure great good nice cool hello hi hey bye alright fine perfect".split()
 )
 _HE: Final = frozenset("he him his she her hers himself herself".split())
 _IT: Final = frozenset("it its itself they them their theirs themselves this these those that".split())
@@ -80,6 +83,9 @@ _PREDICATE: Final = re.compile(
 _LAST_PARTICIPLE: Final = re.compile(
     r"(?i)\s+(?:\w+ed|done|made|held|built|kept|sold|paid|valid|open|available|allowed|due|free|set|expire)$"
 )
+_SHORT_FORM: Final = re.compile(
+    r"(?i)\b(what|who|where|when|how)['’]s\b(?=\s+(?:it|its|his|her|their|he|she|that|this)\b)"
+)
 _LONG_TOPIC: Final = 6
 _SENTENCE_STARTERS: Final = (
     _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
@@ -88,13 +94,14 @@ _SENTENCE_STARTERS: Final = (
 
 def is_question(text: str) -> bool:
     """Whether a message can be what the next one refers to."""
-    return any(word.lower() not in _SMALL for word in _WORD.findall(text))
+    return any(word.lower() not in _SMALL | _POLITE for word in _WORD.findall(text))
 
 
 def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str], bool]:
     """Readings of `question` after the (full) question `asked` and the reply `answer`; words taken; whether it points back."""
     if fresh := _NEW_TOPIC.match(question):
         return [question[fresh.end() :] or question], [], False
+    question = _SHORT_FORM.sub(r"\1 is", question) if asked else question
     said = [word.lower() for word in _WORD.findall(question)]
     if not any(word in _WH or word not in _SMALL or word in _HE or word in _IT for word in said[:40]) or said in (
         ["ok"],
@@ -109,6 +116,8 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     core = [word.lower() for word in _WORD.findall(_JOINED.sub("", question))]
     has_verb = any(word in _AUXILIARIES for word in core) or (len(core) > 2 and core[0] in ("who", "what"))
     fragment = not has_verb and (joined or (bool(said) and said[0] in _WH | _PREPOSITIONS and len(said) <= 4))
+    if len(new) > 2 and not joined:  # "Which countries border Switzerland?"
+        fragment = False
     conditional = joined and len(said) > 3 and said[1] in ("if", "when")
     place = _PLACE.search(question) if said[0] != "there" else None
     points = (
