@@ -11,7 +11,6 @@ from hypothesis import settings
 
 from tests.parts import SHOP, Bot, MakeBot
 
-
 # a slow machine is no failure
 settings.register_profile("botkit", deadline=None)
 settings.load_profile("botkit")
