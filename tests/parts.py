@@ -112,16 +112,19 @@ class Greetings:
 def calibration(threshold: float = 0.5) -> Calibration:
     """Only the reader's margin counts: above 0 is more likely right than not."""
     weights = {name: 20.0 if name == "margin" else 0.0 for name in FEATURES}
-    return Calibration(
-        {"en": weights, "zh": weights}, {"en": 0.0, "zh": 0.0}, {"en": threshold, "zh": threshold}
-    )
+    return Calibration({"en": weights, "zh": weights}, {"en": 0.0, "zh": 0.0}, {"en": threshold, "zh": threshold})
 
 
 class Bot:
     """An engine on the parts above, and the parts."""
 
     def __init__(self, home: Path, **config: Any) -> None:
-        self.reader, self.encoder, self.sentiment, self.generator = OverlapReader(), WordEncoder(), WordSentiment(), Parrot()
+        self.reader, self.encoder, self.sentiment, self.generator = (
+            OverlapReader(),
+            WordEncoder(),
+            WordSentiment(),
+            Parrot(),
+        )
         settings = Settings(
             config=Config.model_validate({"knowledge": {"include_builtin": False}} | config),
             source=None,

@@ -45,7 +45,9 @@ def schema_keys(model: type[BaseModel], above: str = "") -> set[str]:
 
 
 def test_the_example_names_every_setting_and_no_other() -> None:
-    written_keys = {key for key in keys_of(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) if not key.startswith("adapters.")}
+    written_keys = {
+        key for key in keys_of(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))) if not key.startswith("adapters.")
+    }
     assert written_keys == schema_keys(Config)
 
 
@@ -82,7 +84,10 @@ def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
         ("bot: [", "not valid YAML"),
         ("- a\n", "expected `key: value`"),
         ("bot:\n  name: a\n  name: b\n", "config.yaml:3: bot.name: this key stands twice"),
-        ("bot:\n  name: ${NOT_SET_ANYWHERE}\n", "config.yaml:2: bot.name: the environment variable NOT_SET_ANYWHERE is not set"),
+        (
+            "bot:\n  name: ${NOT_SET_ANYWHERE}\n",
+            "config.yaml:2: bot.name: the environment variable NOT_SET_ANYWHERE is not set",
+        ),
     ],
 )
 def test_a_mistake_names_its_line(tmp_path: Path, text: str, said: str) -> None:

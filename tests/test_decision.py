@@ -30,7 +30,9 @@ def evidence(*spans: Span) -> Evidence:
 
 def test_every_feature_is_described_and_of_the_order_of_one() -> None:
     hits = [hit("It costs nine euros. Really."), hit("Nothing here.", number=2, score=0.2)]
-    described = describe("What does it cost?", "en", hits, evidence(span("nine euros", 0, 9), span("Nothing", 1, 0, 1.0, 3.0)))
+    described = describe(
+        "What does it cost?", "en", hits, evidence(span("nine euros", 0, 9), span("Nothing", 1, 0, 1.0, 3.0))
+    )
     for features in described:
         assert set(features) == set(FEATURES)
         assert all(-3 < value < 3 for value in features.values())
@@ -58,7 +60,12 @@ def candidate(confidence: float, text: str = "nine", number: int = 1, heading: s
 def route(ranked: list[Candidate], *, small_talk: float = 0.0, unresolved: bool = False, **config: object) -> str:
     settings = AnswerConfig.model_validate(config)
     return decide(
-        ranked, language="en", small_talk=small_talk, unresolved=unresolved, config=settings, calibration=calibration(0.5)
+        ranked,
+        language="en",
+        small_talk=small_talk,
+        unresolved=unresolved,
+        config=settings,
+        calibration=calibration(0.5),
     ).route
 
 

@@ -11,7 +11,7 @@ from botkit.config import Config, Paths, Settings, load_settings
 from botkit.errors import AdapterError, ConfigError
 from botkit.plugins import Found, discover, enabled, make_adapter
 
-GOOD = '''
+GOOD = """
 from typing import ClassVar
 from botkit.plugins import AdapterConfig, Capabilities
 
@@ -24,7 +24,7 @@ class Good:
     capabilities = Capabilities()
     def __init__(self, config): self.config = config
     async def serve(self, engine): pass
-'''
+"""
 
 
 def settings_with(folder: Path, **plugins: str) -> Settings:

@@ -94,7 +94,7 @@ def test_the_delay_grows_to_a_limit() -> None:
     assert backoff.delay_s(1_000, 1.0) == 75
 
 
-SLOW = '''
+SLOW = """
 import asyncio, pathlib
 from botkit import Message
 from botkit.plugins import AdapterConfig, Capabilities
@@ -116,7 +116,7 @@ class Slow:
             await asyncio.Event().wait()
         finally:
             await answering
-'''
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a POSIX signal")
@@ -124,7 +124,8 @@ def test_sigterm_finishes_the_answer_in_flight_and_ends_well(tmp_path: Path) -> 
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "slow.py").write_text(SLOW, encoding="utf-8")
     (tmp_path / "config.yaml").write_text(
-        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  slow:\n    enabled: true\n", encoding="utf-8"
+        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  slow:\n    enabled: true\n",
+        encoding="utf-8",
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "botkit", "serve", "--home", str(tmp_path / "home")],

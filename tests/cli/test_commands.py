@@ -48,7 +48,16 @@ def told(*arguments: str, **environment: str) -> dict[str, Any]:
 
 def test_ask_prints_the_documented_object(home: Path) -> None:
     reply = told("ask", "How much does express delivery cost?", "--home", str(home))
-    assert {"answer", "route", "confidence", "sources", "sentiment", "language", "timings_ms", "conversation"} <= reply.keys()
+    assert {
+        "answer",
+        "route",
+        "confidence",
+        "sources",
+        "sentiment",
+        "language",
+        "timings_ms",
+        "conversation",
+    } <= reply.keys()
     assert reply["route"] == "answer"
     assert "9.50 euros" in reply["answer"]
     source = reply["sources"][0]
@@ -107,7 +116,9 @@ def test_plain_chat_reads_a_message_a_line_and_prints_an_object_a_line(home: Pat
 def test_documents_of_ones_own_are_read_and_asked_about(tmp_path: Path) -> None:
     documents = tmp_path / "docs"
     documents.mkdir()
-    (documents / "ferry.md").write_text("# Ferry\n\nThe ferry to Arran leaves at 9.40 am every day.\n", encoding="utf-8")
+    (documents / "ferry.md").write_text(
+        "# Ferry\n\nThe ferry to Arran leaves at 9.40 am every day.\n", encoding="utf-8"
+    )
     (documents / "empty.txt").write_text("", encoding="utf-8")
     home = str(tmp_path / "home")
     (tmp_path / "config.yaml").write_text("knowledge:\n  include_builtin: false\n", encoding="utf-8")

@@ -43,7 +43,13 @@ def test_squad_of_both_versions(tmp_path: Path) -> None:
 
 
 def test_json_lines_may_be_gzipped(tmp_path: Path) -> None:
-    row = {"id": "x", "title": "T", "question": "谁？", "context": "张三来了。", "answers": [{"text": "张三", "start": 0}]}
+    row = {
+        "id": "x",
+        "title": "T",
+        "question": "谁？",
+        "context": "张三来了。",
+        "answers": [{"text": "张三", "start": 0}],
+    }
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress((json.dumps(row) + "\n").encode()))
     [example] = read_reading(path)

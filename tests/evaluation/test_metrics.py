@@ -42,7 +42,9 @@ def official_f1(gold: str, predicted: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-answers = st.lists(st.sampled_from(["the", "a", "An", "cat", "Cat!", "1,000", "U.S.", "dogs", "-", "é"]), max_size=6).map(" ".join)
+answers = st.lists(
+    st.sampled_from(["the", "a", "An", "cat", "Cat!", "1,000", "U.S.", "dogs", "-", "é"]), max_size=6
+).map(" ".join)
 
 
 @given(answers, answers)
@@ -89,8 +91,12 @@ def test_classification_figures_are_scikit_learns(pairs: list[tuple[str, str]]) 
         wanted, predicted, labels=list("abc"), average="macro", zero_division=0
     )
     assert figures["accuracy"] == pytest.approx(metrics.accuracy_score(wanted, predicted))
-    assert [figures[f"macro_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx([precision, recall, f1])
-    assert np.array_equal(confusion(predicted, wanted, list("abc")), metrics.confusion_matrix(wanted, predicted, labels=list("abc")))
+    assert [figures[f"macro_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(
+        [precision, recall, f1]
+    )
+    assert np.array_equal(
+        confusion(predicted, wanted, list("abc")), metrics.confusion_matrix(wanted, predicted, labels=list("abc"))
+    )
 
 
 def test_a_class_that_never_occurs_has_figures_of_zero() -> None:
@@ -98,7 +104,9 @@ def test_a_class_that_never_occurs_has_figures_of_zero() -> None:
 
 
 def test_calibration_error_worked_by_hand() -> None:
-    assert calibration_error([0.95, 0.95, 0.15, 0.15], [True, False, False, False]) == pytest.approx(0.45 / 2 + 0.15 / 2)
+    assert calibration_error([0.95, 0.95, 0.15, 0.15], [True, False, False, False]) == pytest.approx(
+        0.45 / 2 + 0.15 / 2
+    )
     assert calibration_error([], []) == 0
 
 

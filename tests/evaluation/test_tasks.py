@@ -86,9 +86,24 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object
 def test_the_commands_print_the_documented_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     squad = tmp_path / "squad.jsonl"
     rows = [
-        {"title": "Kites", "context": "The kite shop was founded by Ada Moss in 1999.", "question": "When was the kite shop founded?", "answers": [{"text": "1999", "start": 41}]},
-        {"title": "Boats", "context": "A dinghy is a small boat made of wood.", "question": "What is a dinghy made of?", "answers": [{"text": "wood", "start": 33}]},
-        {"title": "Boats", "context": "A dinghy is a small boat made of wood.", "question": "Who invented the dinghy?", "answers": []},
+        {
+            "title": "Kites",
+            "context": "The kite shop was founded by Ada Moss in 1999.",
+            "question": "When was the kite shop founded?",
+            "answers": [{"text": "1999", "start": 41}],
+        },
+        {
+            "title": "Boats",
+            "context": "A dinghy is a small boat made of wood.",
+            "question": "What is a dinghy made of?",
+            "answers": [{"text": "wood", "start": 33}],
+        },
+        {
+            "title": "Boats",
+            "context": "A dinghy is a small boat made of wood.",
+            "question": "Who invented the dinghy?",
+            "answers": [],
+        },
     ]
     squad.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     reading = run(capsys, "evaluate", "reader", "--data", str(squad))
@@ -102,7 +117,10 @@ def test_the_commands_print_the_documented_names(tmp_path: Path, capsys: pytest.
     assert asked["n"] == 3
     assert failures.exists()
     tones = tmp_path / "tones.jsonl"
-    tones.write_text('{"text": "I love it, wonderful!", "label": "positive"}\n{"text": "Awful, I hate it.", "label": "negative"}\n', encoding="utf-8")
+    tones.write_text(
+        '{"text": "I love it, wonderful!", "label": "positive"}\n{"text": "Awful, I hate it.", "label": "negative"}\n',
+        encoding="utf-8",
+    )
     said = run(capsys, "evaluate", "sentiment", "--data", str(tones))
     assert {"accuracy", "macro_precision", "macro_recall", "macro_f1", "n"} <= said.keys()
     assert said["accuracy"] == 1
@@ -113,7 +131,9 @@ def test_the_commands_print_the_documented_names(tmp_path: Path, capsys: pytest.
 
 def test_a_folder_of_ones_own_can_be_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "a.md").write_text("# Boats\n\nThe ferry to Arran leaves at 9.40 am every day.\n", encoding="utf-8")
+    (tmp_path / "docs" / "a.md").write_text(
+        "# Boats\n\nThe ferry to Arran leaves at 9.40 am every day.\n", encoding="utf-8"
+    )
     questions = tmp_path / "q.jsonl"
     questions.write_text(
         '{"question": "When does the ferry to Arran leave?", "answers": ["9.40 am"], "kind": "time"}\n'
