@@ -222,7 +222,7 @@ def test_deleted_words_are_gone_from_the_disk(store: SQLiteConversationStore, pa
     assert b"zanzibar" not in on_disk(path)
 
 
-def test_a_deletion_that_cannot_reach_the_log_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deletion_that_cannot_reach_the_log_says_so(path: Path) -> None:
     store = SQLiteConversationStore(path)
     say(store, "secret")
     store._connection.execute("PRAGMA busy_timeout = 50")
