@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -464,8 +465,14 @@ class Engine:
         """
         parts = self.parts
         loads: list[Callable[[], object]] = [parts.reader, parts.encoder, parts.sentiment, self.knowledge.prepare]
-        loads += [parts.small_talk, parts.calibration, *([parts.generator] if chat else [])]
+        loads += [parts.small_talk, parts.calibration, self._expire, *([parts.generator] if chat else [])]
         await asyncio.gather(*(self._run(load) for load in loads))
+
+    def _expire(self) -> None:
+        """Delete conversations older than the configured retention."""
+        days = self._config.conversation.retention_days
+        if days is not None:
+            self.store.expire(datetime.now(timezone.utc) - timedelta(days=days))
 
     async def rate(self, reply_id: str, rating: Literal[1, -1], note: str = "") -> None:
         """Keep what a person thought of a reply."""
@@ -502,7 +509,7 @@ def load(config: Path | None = None, *, home: Path | None = None) -> Engine:
 
 def engine_from(settings: Settings) -> Engine:
     """Make an engine from loaded settings; raises `ConversationError` where the store cannot be opened."""
-    from botkit.conversations.sqlite import SQLiteConversationStore
+    from botkit.conversations.sqlite import open_store
 
     parts = Parts.of(settings)
     knowledge = Knowledge(
@@ -512,9 +519,7 @@ def engine_from(settings: Settings) -> Engine:
         config=settings.config.knowledge,
         retrieval=settings.config.retrieval,
     )
-    store = settings.config.conversation.store
-    path = settings.paths.conversations if store == "sqlite" else Path(store)
-    return Engine(settings, knowledge=knowledge, store=SQLiteConversationStore(path), parts=parts)
+    return Engine(settings, knowledge=knowledge, store=open_store(settings), parts=parts)
 
 
 def _place(candidate: Candidate) -> tuple[int, int]:

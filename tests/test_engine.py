@@ -4,6 +4,7 @@ import asyncio
 import json
 import tracemalloc
 from collections import Counter
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,12 @@ async def test_the_trace_tells_the_rule_and_the_time_of_each_stage(make_bot: Mak
     assert {"sentiment", "contextualise", "retrieve", "read", "decide", "total"} <= reply.timings_ms.keys()
     counted = Counter(reply.timings_ms)
     assert counted["total"] >= counted["read"]
+
+
+async def test_conversations_older_than_the_retention_are_deleted_at_the_start(make_bot: MakeBot) -> None:
+    bot = make_bot(conversation={"retention_days": 30})
+    long_ago = datetime.now(timezone.utc) - timedelta(days=40)
+    bot.engine.store.record_message(Message("old", conversation="old", sent_at=long_ago))
+    bot.engine.store.record_message(Message("new", conversation="new"))
+    await bot.engine.warm_up()
+    assert [info.id for info in bot.engine.store.conversations()] == ["new"]
