@@ -46,6 +46,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None, home: HomeO
         _extras,
         _home,
         _models,
+        _calibration,
         _knowledge,
         _adapters,
         _question,
@@ -123,6 +124,25 @@ def _models(settings: Settings) -> list[Finding]:
         )
         findings.append(Finding(f"model {role}", "ok", f"{name} ({info.form}; {where})"))
     return findings
+
+
+def _calibration(settings: Settings) -> list[Finding]:
+    """Whether the probabilities were fitted for the reader in use."""
+    from botkit.models.registry import load_reader
+    from botkit.parts import Parts
+
+    fitted, reader = Parts.of(settings).calibration().reader, load_reader(settings.config.models, settings.paths).name
+    if fitted == reader:
+        return [Finding("calibration", "ok", f"fitted for {reader}")]
+    target = settings.paths.home / "calibration.json"
+    return [
+        Finding(
+            "calibration",
+            "note",
+            f"fitted for {fitted}, in use is {reader}: confidence is a guess",
+            f"python -m botkit.training.calibration --data DATA --out {target}",
+        )
+    ]
 
 
 def _knowledge(settings: Settings) -> list[Finding]:

@@ -123,7 +123,8 @@ def use(
         note = "The vectors of another encoder do not fit: run `botkit ingest --reindex`."
     if wanted == "reader":
         note = (
-            "The calibration was fitted for the built-in reader: `python -m botkit.training.calibration` fits it anew."
+            "The calibration was fitted for another reader. To fit one for this: python -m botkit.training.calibration "
+            f"--data DATA --out {settings.paths.home / 'calibration.json'}"
         )
     if as_json:
         print_json({"role": wanted, "name": stored, "config": str(file), "note": note})
