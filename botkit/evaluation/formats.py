@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ def read_reading(path: Path) -> list[ReadingExample]:
     examples = []
     for line, row in _rows(path, text):
         question, context = _field(path, line, row, "question"), _field(path, line, row, "context")
+        if "answers" not in row:
+            raise DataError(f"{path}:{line}: `answers` is missing; write [] where the context does not answer.")
         golds = tuple(_answer(path, line, answer) for answer in _list(path, line, row, "answers"))
         number = str(row.get("id", line))
         examples.append(ReadingExample(number, str(row.get("title", "")), context, question, golds, detect(context)))
@@ -73,17 +76,24 @@ def read_reading(path: Path) -> list[ReadingExample]:
 
 
 def _squad(path: Path, text: str) -> Iterator[ReadingExample]:
+    where = "data"
     try:
-        for article in json.loads(text)["data"]:
-            for paragraph in article["paragraphs"]:
-                context = paragraph["context"]
-                for asked in paragraph["qas"]:
-                    golds = () if asked.get("is_impossible") else tuple(answer["text"] for answer in asked["answers"])
-                    title = str(article.get("title", "")).replace("_", " ")
-                    yield ReadingExample(asked["id"], title, context, asked["question"], golds, detect(context))
-    except (ValueError, KeyError, TypeError) as error:
-        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"{path}{line}: not in the SQuAD format ({type(error).__name__}: {error}).") from error
+        for number, article in enumerate(json.loads(text)["data"]):
+            title = str(article.get("title", "")).replace("_", " ")
+            for place, paragraph in enumerate(article["paragraphs"]):
+                where = f"data[{number}].paragraphs[{place}]"
+                context = str(paragraph["context"])
+                for count, asked in enumerate(paragraph["qas"]):
+                    where = f"data[{number}].paragraphs[{place}].qas[{count}]"
+                    answers = [] if asked.get("is_impossible") else asked["answers"]
+                    golds = tuple(str(answer["text"]) for answer in answers)
+                    yield ReadingExample(
+                        str(asked["id"]), title, context, str(asked["question"]), golds, detect(context)
+                    )
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not in the SQuAD format in or after {where} ({error!r}).") from error
 
 
 def read_questions(path: Path) -> list[RoutedQuestion]:
@@ -97,9 +107,7 @@ def read_questions(path: Path) -> list[RoutedQuestion]:
             raise DataError(f"{path}:{line}: route is {route!r}; write answer or unknown.")
         if route == "answer" and not answers:
             raise DataError(f"{path}:{line}: a question with the route answer needs `answers`.")
-        language = row.get("lang") or detect(question)
-        if language not in ("en", "zh"):
-            raise DataError(f"{path}:{line}: lang is {language!r}; write en or zh.")
+        language = _language(path, line, row, question)
         questions.append(
             RoutedQuestion(
                 str(row.get("id", line)),
@@ -120,7 +128,7 @@ def is_routed(path: Path) -> bool:
     text = _text(path)
     if '"data"' in text[:2000] and not text.lstrip().startswith('{"id"'):
         return False
-    return all("context" not in row for _, row in list(_rows(path, text.split("\n", 1)[0]))[:1])
+    return "context" not in next(_rows(path, text))[1]
 
 
 def read_labelled(path: Path) -> list[LabelledText]:
@@ -130,7 +138,7 @@ def read_labelled(path: Path) -> list[LabelledText]:
         text, label = _field(path, line, row, "text"), _field(path, line, row, "label")
         if label not in ("negative", "neutral", "positive"):
             raise DataError(f"{path}:{line}: label is {label!r}; write negative, neutral or positive.")
-        found.append(LabelledText(text, label, row.get("lang") or detect(text)))
+        found.append(LabelledText(text, label, _language(path, line, row, text)))
     return found
 
 
@@ -144,7 +152,7 @@ def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
             conversations.append([Turn("bot" if number % 2 else "user", text) for number, text in enumerate(turns)])
         elif isinstance(row.get("answers"), dict) and row["answers"]:
             questions = tuple(str(text) for text in _list(path, line, row, "questions"))
-            language: Language = "zh" if row.get("lang") == "zh" else "en"
+            language = _language(path, line, row, " ".join(questions))
             intents.append(Intent(language, questions, {str(k): str(v) for k, v in row["answers"].items()}))
         else:
             raise DataError(f"{path}:{line}: neither `turns` nor `questions` with `answers` by persona.")
@@ -159,7 +167,7 @@ def _text(path: Path) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start}).") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
     if not text.strip():
         raise DataError(f"{path}: the file is empty.")
@@ -184,6 +192,16 @@ def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{path}:{line}: `{name}` is missing or no text.")
     return value
+
+
+def _language(path: Path, line: int, row: Mapping[str, Any], text: str) -> Language:
+    """The line's `lang`, or the language of its words."""
+    named = row.get("lang")
+    if named is None:
+        return detect(text)
+    if named not in ("en", "zh"):
+        raise DataError(f"{path}:{line}: lang is {named!r}; write en or zh.")
+    return "zh" if named == "zh" else "en"
 
 
 def _list(path: Path, line: int, row: Mapping[str, Any], name: str) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from botkit.errors import DataError
@@ -34,8 +34,12 @@ def evaluate_generator(
 ) -> dict[str, Any]:
     """Perplexity over the replies, and for intents the share of (greedy) replies of the right intent.
 
-    A reply is of the intent to whose answers it is most similar (F1 over words or characters). Perplexity is the
-    exponential of the mean negative log-probability of a token, so models with other tokenizers do not compare.
+    A reply is of the intent to whose answers it is most similar (F1 over words or characters); one that shares no word
+    with any answer is of none. Perplexity is the exponential of the mean negative log-probability of a token, so models
+    with other tokenizers do not compare; of intents it is that of `persona`'s answer, or the first where there is none.
+    `distinct_1` and `distinct_2` are of the replies in one language, averaged over the languages by their replies.
+
+    Raises `DataError` where there is nothing to measure.
     """
     jobs = [(intent, question) for intent in intents for question in intent.questions]
     report: dict[str, Any] = {}
@@ -49,11 +53,13 @@ def evaluate_generator(
         for turns in track(replies):
             log_probability, length = generator.log_likelihood(turns, language=detect(turns[-1].text), persona=persona)
             total, tokens = total + log_probability, tokens + length
-        report |= {"perplexity": math.exp(-total / max(1, tokens)), "tokens": tokens, "n": len(replies)}
+        if not tokens:
+            raise DataError("The file has no replies: a conversation needs two turns, the person's and the bot's.")
+        report |= {"perplexity": math.exp(-total / tokens), "tokens": tokens, "n": len(replies)}
     elif not jobs:
         raise DataError("This generator cannot tell probabilities, and the file has no intents: nothing to measure.")
     if jobs:
-        report |= _intents(generator, intents, jobs, persona, track)
+        report = {"n": len(jobs)} | report | _intents(generator, intents, jobs, persona, track)
     return report
 
 
@@ -62,27 +68,30 @@ def _intents(
 ) -> dict[str, Any]:
     greedy = Sampling(temperature=0.0, repetition_penalty=1.0)
     right: dict[Language, list[bool]] = {}
-    said: list[str] = []
+    said: dict[Language, list[str]] = {}
     for intent, question in track(jobs):
         turns = [Turn("user", question)]
         reply = "".join(generator.stream(turns, sampling=greedy, language=intent.language, persona=persona))
-        said.append(reply)
-        rivals = [other for other in intents if other.language == intent.language]
-        nearest = max(rivals, key=lambda other: _similarity(reply, other))
-        right.setdefault(intent.language, []).append(
-            nearest is intent or _similarity(reply, nearest) == _similarity(reply, intent)
-        )
+        said.setdefault(intent.language, []).append(reply)
+        own = _similarity(reply, intent)
+        nearest = max(_similarity(reply, other) for other in intents if other.language == intent.language)
+        right.setdefault(intent.language, []).append(own > 0 and own == nearest)
     report: dict[str, Any] = {
         "intent_accuracy": mean([one for found in right.values() for one in found]),
-        "distinct_1": distinct(said, 1),
-        "distinct_2": distinct(said, 2),
-        "n": len(jobs),
+        "distinct_1": _distinct(said, 1),
+        "distinct_2": _distinct(said, 2),
+        "intent_n": len(jobs),
     }
     if len(right) > 1:
         report["languages"] = {
             language: {"intent_accuracy": mean(found), "n": len(found)} for language, found in right.items()
         }
     return report
+
+
+def _distinct(said: Mapping[Language, Sequence[str]], size: int) -> float:
+    count = sum(len(replies) for replies in said.values())
+    return sum(len(replies) * distinct(replies, size, language) for language, replies in said.items()) / count
 
 
 def _similarity(reply: str, intent: Intent) -> float:

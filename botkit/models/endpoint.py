@@ -86,14 +86,13 @@ class _EndpointErrors:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import httpx
-
         openai, where = self._openai, self._where
         if isinstance(error, openai.APITimeoutError):
             raise GeneratorError(
                 f"{where}: no answer in time. Raise models.generator.timeout_s, or check the endpoint."
             ) from error
-        if isinstance(error, openai.APIConnectionError | httpx.TransportError):
+        broke_off = type(error).__module__.startswith(("httpx", "httpcore"))  # a stream that ends early is not wrapped
+        if isinstance(error, openai.APIConnectionError) or broke_off:
             raise GeneratorError(
                 f"{where}: the endpoint cannot be reached, or broke off ({first_line(error)}). "
                 "Check models.generator.base_url, and that the server runs."

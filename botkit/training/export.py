@@ -27,6 +27,8 @@ from botkit.training.chinese_base import base_folder
 
 ROLES: Final = ("encoder", "reader", "sentiment", "generator")
 OPSET: Final = 17
+_LARGE: Final = 10_000
+"""Weights of at least so many numbers are stored in 16 bits."""
 LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "generator": 256}
 """Tokens a model reads at once, special ones included, where it has as many positions."""
 BERT_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
@@ -169,6 +171,26 @@ def quantise(source: Path, target: Path, *, keep_float: Sequence[str] = ()) -> N
     )
 
 
+def halve_floats(graph: Path) -> None:
+    """Store the large float weights that quantisation left as 16 bits; the runtime widens them once, when it loads."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(graph))
+    widened = []
+    for weights in model.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if weights.data_type == TensorProto.FLOAT and values.size >= _LARGE:
+            name = weights.name
+            weights.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}_half"))
+            widened.append(
+                helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_widened", to=TensorProto.FLOAT)
+            )
+    for number, node in enumerate(widened):
+        model.graph.node.insert(number, node)
+    onnx.save(model, str(graph))
+
+
 def export(
     role: str,
     model_folder: str | Path,
@@ -199,6 +221,7 @@ def export(
         made.mkdir()
         progress("quantising to int8")
         quantise(work / "float.onnx", made / "model.onnx", keep_float=keep_float)
+        halve_floats(made / "model.onnx")
         tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         tokenizer["truncation"] = tokenizer["padding"] = None
         (made / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")

@@ -47,7 +47,7 @@ def test_ingest_list_show_and_remove(home: Path, folder: Path, capfd: pytest.Cap
         ("docs/a.md", "Returns", ["shop"])
     ]
     assert run(capfd, "knowledge", "show", "docs/a.md") == text
-    assert "[11:34]" in run(capfd, "knowledge", "show", "docs/a.md", "--chunks")
+    assert "[11:33]" in run(capfd, "knowledge", "show", "docs/a.md", "--chunks")
     assert run_json(capfd, "knowledge", "stats") | {"documents": 1, "chunks": 1, "ok": True} == run_json(
         capfd, "knowledge", "stats"
     )
