@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
-from botkit.cli.ingest import progress_bar
 from botkit.errors import DataError
 from botkit.evaluation import formats
+
+if TYPE_CHECKING:
+    from botkit.evaluation.reader import Track
+    from botkit.knowledge.ingest import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the models and the whole bot.")
 Example = TypeVar("Example")
@@ -47,7 +51,8 @@ def reader(
     settings = settings_from(config, home)
     examples = chosen(formats.read_reading(data), limit)
     model = load_reader(settings.config.models, settings.paths)
-    report = evaluate_reader(model, examples, threshold=threshold, track=_track("Reading", as_json))
+    with _bars("Reading", hidden=as_json) as (track, _):
+        report = evaluate_reader(model, examples, threshold=threshold, track=track)
     _tell({**report, "model": model.name}, as_json)
 
 
@@ -55,17 +60,22 @@ def reader(
 def retrieval(
     data: DataOption,
     limit: LimitOption = None,
+    half: Annotated[str, typer.Option(help="Which half of the search: lexical, vector, or fused.")] = "fused",
+    compare: Annotated[bool, typer.Option("--compare", help="Measure both halves beside their fusion.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
     """Search all paragraphs of a SQuAD-style file with its questions."""
-    from botkit.evaluation.retrieval import evaluate_retrieval
+    from botkit.evaluation.retrieval import HALVES, evaluate_retrieval
 
+    if half not in HALVES:
+        raise typer.BadParameter(f"choose one of {', '.join(HALVES)}", param_hint="--half")
+    halves = HALVES if compare else (half,)
     settings = settings_from(config, home)
     examples = _limited_questions(formats.read_reading(data), limit)
-    with progress_bar(hidden=as_json) as progress:
-        report = evaluate_retrieval(settings, examples, track=_track("Searching", True), progress=progress)
+    with _bars("Searching", hidden=as_json) as (track, progress):
+        report = evaluate_retrieval(settings, examples, halves=halves, track=track, progress=progress)
     _tell(report, as_json)
 
 
@@ -88,25 +98,43 @@ def qa(
     if knowledge is not None and not knowledge.exists():
         raise DataError(f"{knowledge}: there is no such folder.")
     folder = knowledge.absolute() if knowledge else None
-
-    async def run() -> tuple[dict[str, Any], list[Asked]]:
-        if formats.is_routed(data):
-            questions = chosen(formats.read_questions(data), limit)
-            return await evaluate_questions(settings, questions, knowledge=folder, track=_track("Asking", as_json))
-        examples = _limited_questions(formats.read_reading(data), limit)
-        return await evaluate_open_book(settings, examples, track=_track("Asking", as_json))
-
-    report, asked = asyncio.run(run())
+    routed = formats.is_routed(data)
+    if folder and not routed:
+        raise DataError(f"{data}: the paragraphs of this file are its documents; leave out --knowledge.")
     if failures is not None:
-        lines = (json.dumps(one.as_json(), ensure_ascii=False) for one in asked if not one.right)
-        failures.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        _write(failures, "")
+
+    async def run(track: Track, progress: Callable[[Progress], None]) -> tuple[dict[str, Any], list[Asked]]:
+        if routed:
+            questions = chosen(formats.read_questions(data), limit)
+            return await evaluate_questions(settings, questions, knowledge=folder, track=track, progress=progress)
+        examples = _limited_questions(formats.read_reading(data), limit)
+        return await evaluate_open_book(settings, examples, track=track, progress=progress)
+
+    with _bars("Asking", hidden=as_json) as (track, progress):
+        report, asked = asyncio.run(run(track, progress))
+    if failures is not None:
+        _write(
+            failures, "".join(f"{json.dumps(one.as_json(), ensure_ascii=False)}\n" for one in asked if not one.right)
+        )
     _tell(report, as_json)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be written ({error.strerror}).") from error
 
 
 @app.command()
 def sentiment(
     data: DataOption,
     limit: LimitOption = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="What to choose among, with commas; by default the labels that occur in the data."),
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -114,11 +142,17 @@ def sentiment(
     """Classify labelled texts."""
     from botkit.evaluation.sentiment import evaluate_sentiment
     from botkit.models.registry import load_sentiment
+    from botkit.models.sentiment import LABELS
 
+    among = [label.strip() for label in labels.split(",")] if labels is not None else None
+    if among is not None and not set(among) <= set(LABELS):
+        raise typer.BadParameter(f"choose among {', '.join(LABELS)}", param_hint="--labels")
     settings = settings_from(config, home)
     examples = chosen(formats.read_labelled(data), limit)
     model = load_sentiment(settings.config.models, settings.paths)
-    _tell({**evaluate_sentiment(model, examples, track=_track("Classifying", as_json)), "model": model.name}, as_json)
+    with _bars("Classifying", hidden=as_json) as (track, _):
+        report = evaluate_sentiment(model, examples, labels=among, track=track)
+    _tell({**report, "model": model.name}, as_json)
 
 
 @app.command()
@@ -143,7 +177,8 @@ def generator(
             formats.Intent(intent.language, tuple(chosen(intent.questions, each)), intent.answers) for intent in intents
         ]
     model = load_generator(settings.config.models, settings.paths)
-    report = evaluate_generator(model, conversations, intents, persona=persona, track=_track("Generating", as_json))
+    with _bars("Generating", hidden=as_json) as (track, _):
+        report = evaluate_generator(model, conversations, intents, persona=persona, track=track)
     _tell({**report, "model": model.name}, as_json)
 
 
@@ -163,22 +198,24 @@ def _limited_questions(examples: Sequence[formats.ReadingExample], limit: int | 
     return kept
 
 
-def _track(what: str, hidden: bool) -> Any:
-    """Progress with rate and time left, on standard error."""
+@contextmanager
+def _bars(what: str, *, hidden: bool) -> Iterator[tuple[Track, Callable[[Progress], None]]]:
+    """Progress with time left, on standard error: what to iterate the examples through, and what indexing calls."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    def track(items: Sequence[Any]) -> Iterable[Any]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = common.err_console
+    with Bar(*columns, console=console, transient=True, disable=hidden or not console.is_terminal) as bar:
+        indexing = bar.add_task("Indexing", total=None, visible=False)
 
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(
-            *columns,
-            console=common.err_console,
-            transient=True,
-            disable=hidden or not common.err_console.is_terminal,
-        ) as bar:
-            yield from bar.track(items)
+        def index(step: Progress) -> None:
+            bar.update(indexing, completed=step.files, total=step.files_total, visible=True)
 
-    return track
+        def track(items: Sequence[Any]) -> Iterable[Any]:
+            return bar.track(items, description=what)
+
+        yield track, index
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

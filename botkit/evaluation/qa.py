@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from botkit.config import Settings
 from botkit.evaluation.formats import ReadingExample, RoutedQuestion
 from botkit.evaluation.metrics import best_over, calibration_error, mean, percentiles
-from botkit.evaluation.openbook import paragraphs_home, with_home
+from botkit.evaluation.openbook import knowledge_of, paragraphs_home, with_home
 from botkit.evaluation.reader import Track
 from botkit.messages import Language, Message, Reply
+from botkit.parts import Parts
 
 if TYPE_CHECKING:
     from botkit.engine import Engine
@@ -71,8 +72,9 @@ async def evaluate_open_book(
 
     The marked span is scored; a reply that is no answer counts as an empty one.
     """
-    with paragraphs_home(settings, examples, progress) as (apart, _):
-        engine = _engine(apart)
+    parts = Parts.of(settings)
+    with paragraphs_home(settings, parts, examples, progress) as (apart, _):
+        engine = _engine(apart, parts)
         try:
             asked = []
             for number, example in enumerate(track(examples)):
@@ -108,24 +110,25 @@ async def evaluate_questions(
         apart = with_home(
             settings, Path(name), include_builtin=knowledge is None, paths=[knowledge] if knowledge else []
         )
-        engine = _engine(apart)
+        engine = _engine(apart, Parts.of(settings))
         try:
             engine.knowledge.prepare(progress)
             asked = []
-            for question in track(questions):
+            for number, question in enumerate(track(questions)):
                 for said in question.history:
-                    await engine.answer(Message(said, conversation=question.id))
-                reply = await engine.answer(Message(question.question, conversation=question.id))
+                    await engine.answer(Message(said, conversation=f"q{number}"))
+                reply = await engine.answer(Message(question.question, conversation=f"q{number}"))
                 asked.append(_judged(question, reply))
         finally:
             await engine.close()
     return _report(asked), asked
 
 
-def _engine(settings: Settings) -> Engine:
-    from botkit.engine import engine_from
+def _engine(settings: Settings, parts: Parts) -> Engine:
+    from botkit.conversations.sqlite import open_store
+    from botkit.engine import Engine
 
-    return engine_from(settings)
+    return Engine(settings, knowledge=knowledge_of(settings, parts), store=open_store(settings), parts=parts)
 
 
 def _judged(question: RoutedQuestion, reply: Reply) -> Asked:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from botkit.config import Settings
 from botkit.evaluation.formats import ReadingExample
 from botkit.evaluation.metrics import first_rank, percentiles, retrieval_figures
-from botkit.evaluation.openbook import paragraphs_home
+from botkit.evaluation.openbook import knowledge_of, paragraphs_home
 from botkit.evaluation.reader import Track
+from botkit.parts import Parts
 
 if TYPE_CHECKING:
     from botkit.knowledge.ingest import Progress
 
-_DEPTH = 20
+Half = Literal["lexical", "vector", "fused"]
+HALVES: Final[tuple[Half, ...]] = get_args(Half)
+_DEPTH: Final = 20
 """Passages looked at: several can be of one paragraph."""
 
 
@@ -23,29 +26,47 @@ def evaluate_retrieval(
     settings: Settings,
     examples: Sequence[ReadingExample],
     *,
+    halves: Sequence[Half] = ("fused",),
     track: Track = iter,
     progress: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Recall at 1, 5 and 10, mean reciprocal rank and nDCG over all paragraphs, for the questions that have an answer."""
-    from botkit.knowledge.base import open_knowledge
+    """Recall at 1, 5 and 10, mean reciprocal rank and nDCG over all paragraphs, for the questions that have an answer.
 
+    The figures are those of the last of `halves`; where there are several, `halves` in the report has them all. A half
+    alone is the fusion with all the weight on it: what it did not find itself comes after what it did.
+    """
     asked = [example for example in examples if example.answers]
-    ranks: list[int | None] = []
-    took = []
-    with paragraphs_home(settings, examples, progress) as (apart, documents):
-        knowledge = open_knowledge(apart)
+    parts = Parts.of(settings)
+    ranks: dict[Half, list[int | None]] = {half: [] for half in halves}
+    took: dict[Half, list[float]] = {half: [] for half in halves}
+    with paragraphs_home(settings, parts, examples, progress) as (apart, documents):
+        searched = {half: knowledge_of(_only(apart, half), parts) for half in halves}
         try:
             for example in track(asked):
-                begun = time.perf_counter()
-                hits = knowledge.search(example.question, _DEPTH)
-                took.append((time.perf_counter() - begun) * 1000)
-                found = list(dict.fromkeys(hit.chunk.document for hit in hits))
-                ranks.append(first_rank(found, documents.get((example.title, example.context), "")))
+                wanted = documents.get((example.title, example.context), "")
+                for half, knowledge in searched.items():
+                    begun = time.perf_counter()
+                    hits = knowledge.search(example.question, _DEPTH)
+                    took[half].append((time.perf_counter() - begun) * 1000)
+                    ranks[half].append(first_rank(list(dict.fromkeys(hit.chunk.document for hit in hits)), wanted))
         finally:
-            knowledge.close()
-    return {
-        **retrieval_figures(ranks),
+            for knowledge in searched.values():
+                knowledge.close()
+    report: dict[str, Any] = {
+        **retrieval_figures(ranks[halves[-1]]),
         "n": len(asked),
         "paragraphs": len(documents),
-        "latency": percentiles(took),
+        "latency": percentiles(took[halves[-1]]),
     }
+    if len(halves) > 1:
+        report["halves"] = {half: retrieval_figures(ranks[half]) for half in halves}
+    return report
+
+
+def _only(settings: Settings, half: Half) -> Settings:
+    """The same settings with all the weight of the fusion on one half."""
+    if half == "fused":
+        return settings
+    weight = 1.0 if half == "vector" else 0.0
+    retrieval = settings.config.retrieval.model_copy(update={"vector_weight": weight})
+    return settings.model_copy(update={"config": settings.config.model_copy(update={"retrieval": retrieval})})

@@ -86,6 +86,8 @@ class _EndpointErrors:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         openai, where = self._openai, self._where
         if isinstance(error, openai.APITimeoutError):
             raise GeneratorError(

@@ -110,7 +110,7 @@ RECIPES: Final[dict[str, Recipe]] = {
                 _SQUAD,
                 "QAMR (MIT), a sample",
                 "PolicyQA (MIT), a sample",
-                "Query/entity/decomposition (QED; Wikipedia text, CC BY-SA 3.0)",
+                "QED, natural search questions (Wikipedia text, CC BY-SA 3.0)",
                 _CMRC,
                 "DRCD, converted to Simplified Chinese (CC BY-SA 3.0), a sample",
             ],
