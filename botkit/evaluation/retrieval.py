@@ -15,6 +15,7 @@ from botkit.parts import Parts
 
 if TYPE_CHECKING:
     from botkit.knowledge.ingest import Progress
+    from botkit.knowledge.types import Hit
 
 Half = Literal["lexical", "vector", "fused"]
 HALVES: Final[tuple[Half, ...]] = get_args(Half)
@@ -33,7 +34,7 @@ def evaluate_retrieval(
     """Recall at 1, 5 and 10, mean reciprocal rank and nDCG over all paragraphs, for the questions that have an answer.
 
     The figures are those of the last of `halves`; where there are several, `halves` in the report has them all. A half
-    alone is the fusion with all the weight on it: what it did not find itself comes after what it did.
+    alone is the fusion with all the weight on it, without what it did not find itself.
     """
     asked = [example for example in examples if example.answers]
     parts = Parts.of(settings)
@@ -48,7 +49,8 @@ def evaluate_retrieval(
                     begun = time.perf_counter()
                     hits = knowledge.search(example.question, _DEPTH)
                     took[half].append((time.perf_counter() - begun) * 1000)
-                    ranks[half].append(first_rank(list(dict.fromkeys(hit.chunk.document for hit in hits)), wanted))
+                    found = dict.fromkeys(hit.chunk.document for hit in hits if _found_by(hit, half))
+                    ranks[half].append(first_rank(list(found), wanted))
         finally:
             for knowledge in searched.values():
                 knowledge.close()
@@ -70,3 +72,10 @@ def _only(settings: Settings, half: Half) -> Settings:
     weight = 1.0 if half == "vector" else 0.0
     retrieval = settings.config.retrieval.model_copy(update={"vector_weight": weight})
     return settings.model_copy(update={"config": settings.config.model_copy(update={"retrieval": retrieval})})
+
+
+def _found_by(hit: Hit, half: Half) -> bool:
+    """Whether this half of the search found the passage itself."""
+    if half == "fused":
+        return True
+    return (hit.lexical_rank if half == "lexical" else hit.vector_rank) is not None

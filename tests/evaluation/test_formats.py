@@ -69,7 +69,11 @@ def test_the_shipped_question_file_is_read(tmp_path: Path) -> None:
     ("rows", "said"),
     [
         ([{"question": "Q?"}], "data.jsonl:1: `context` is missing"),
-        ([{"question": "Q?", "context": "C"}, {"question": " ", "context": "C"}], "data.jsonl:2: `question`"),
+        (
+            [{"question": "Q?", "context": "C", "answers": []}, {"question": " ", "context": "C"}],
+            "data.jsonl:2: `question`",
+        ),
+        ([{"question": "Q?", "context": "C"}], "data.jsonl:1: `answers` is missing"),
         ([{"question": "Q?", "context": "C", "answers": "x"}], "data.jsonl:1: `answers` must be a list"),
         ([{"question": "Q?", "context": "C", "answers": [3]}], "data.jsonl:1: an answer must be text"),
         ([["no object"]], "data.jsonl:1: a JSON object is expected"),
@@ -97,8 +101,40 @@ def test_other_faults_are_told(tmp_path: Path) -> None:
         read_reading(tmp_path / "latin")
     with pytest.raises(DataError, match="needs `answers`"):
         read_questions(lines(tmp_path, {"question": "Q?", "route": "answer"}))
+    with pytest.raises(DataError, match=r"data.jsonl:1: lang is \['en'\]"):
+        read_labelled(lines(tmp_path, {"text": "x", "label": "neutral", "lang": ["en"]}))
+    broken = bytearray(gzip.compress(b'{"text": "x", "label": "neutral"}\n' * 50))
+    broken[12:20] = bytes(8)
+    (tmp_path / "broken.gz").write_bytes(broken)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_labelled(tmp_path / "broken.gz")
     with pytest.raises(DataError, match="neither `turns` nor"):
         read_dialogues(lines(tmp_path, {"x": 1}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"id": "3", "answers": []}, r"data\[0\].paragraphs\[0\].qas\[2\] .*'question'"),
+        ({"id": "3", "question": "Q?", "answers": [{}]}, r"data\[0\].paragraphs\[0\].qas\[2\] .*'text'"),
+        ("no object", r"data\[0\].paragraphs\[0\].qas\[2\] "),
+    ],
+)
+def test_a_broken_question_of_a_squad_file_is_told_with_its_place(tmp_path: Path, asked: object, said: str) -> None:
+    broken = json.loads(json.dumps(SQUAD))
+    broken["data"][0]["paragraphs"][0]["qas"].append(asked)
+    (tmp_path / "squad.json").write_text(json.dumps(broken), encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_reading(tmp_path / "squad.json")
+    (tmp_path / "cut.json").write_text(json.dumps(broken, indent=1)[:-40], encoding="utf-8")
+    with pytest.raises(DataError, match=r"cut.json:\d+: not JSON"):
+        read_reading(tmp_path / "cut.json")
+
+
+def test_blank_lines_before_the_first_do_not_change_what_a_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('\n\n{"question": "Q?", "context": "C", "answers": []}\n', encoding="utf-8")
+    assert not is_routed(path)
 
 
 def test_dialogues_and_intents(tmp_path: Path) -> None:

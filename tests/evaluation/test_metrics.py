@@ -53,6 +53,14 @@ def test_english_scores_are_those_of_the_official_script(prediction: str, gold: 
     assert exact_match(prediction, gold) == float(official_normalise(prediction) == official_normalise(gold))
 
 
+@given(st.lists(answers, max_size=3), answers)
+def test_the_best_over_several_answers_is_that_of_the_official_script(golds: list[str], prediction: str) -> None:
+    wanted = [gold for gold in golds if official_normalise(gold)] or [""]
+    exact = max(float(official_normalise(prediction) == official_normalise(gold)) for gold in wanted)
+    f1 = max(official_f1(gold, prediction) for gold in wanted)
+    assert best_over(golds, prediction) == pytest.approx((exact, f1))
+
+
 def test_scores_worked_by_hand() -> None:
     assert exact_match("The Eiffel Tower!", "eiffel tower") == 1
     assert f1_score("in the Eiffel Tower", "Eiffel Tower") == pytest.approx(0.8)

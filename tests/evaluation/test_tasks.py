@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from botkit.cli import main
-from botkit.evaluation.formats import Intent, LabelledText, ReadingExample
+from botkit.config import load_settings
+from botkit.decision import BUILTIN_CALIBRATION
+from botkit.errors import DataError, ModelError
+from botkit.evaluation.formats import Intent, LabelledText, ReadingExample, RoutedQuestion
 from botkit.evaluation.generator import evaluate_generator
-from botkit.evaluation.qa import plain
+from botkit.evaluation.qa import evaluate_open_book, evaluate_questions, plain
 from botkit.evaluation.reader import evaluate_reader
+from botkit.evaluation.retrieval import HALVES, evaluate_retrieval
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.messages import Turn
 from botkit.models.generator import OnnxGenerator
 from tests.models.tiny import make_generator
-from tests.parts import OverlapReader, WordSentiment
+from tests.parts import OverlapReader, Parrot, WordSentiment
 
 
 def example(question: str, context: str, *answers: str) -> ReadingExample:
@@ -54,6 +58,36 @@ def test_sentiment_chooses_among_the_labels_that_occur() -> None:
     report = evaluate_sentiment(Unsure(), three)
     assert report["accuracy"] == pytest.approx(1 / 3)
     assert report["languages"]["zh"]["accuracy"] == 1
+
+
+def test_sentiment_labels_may_be_named() -> None:
+    two = [LabelledText("lovely", "positive", "en"), LabelledText("a box", "negative", "en")]
+    report = evaluate_sentiment(WordSentiment(), two, labels=("negative", "neutral", "positive"))
+    assert report["confusion"] == [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert report["macro_recall"] == pytest.approx(1 / 3)
+    with pytest.raises(ModelError, match="words says neutral and gives no probabilities"):
+        evaluate_sentiment(WordSentiment(), two)
+    with pytest.raises(DataError, match="the label negative, which is not among neutral, positive"):
+        evaluate_sentiment(WordSentiment(), two, labels=("neutral", "positive"))
+
+
+def test_a_reply_like_no_answer_is_of_no_intent() -> None:
+    intents = [Intent("en", ("hi",), {"friendly": "hello there"}), Intent("en", ("bye",), {"friendly": "see you"})]
+    assert evaluate_generator(Parrot(), [], intents)["intent_accuracy"] == 0.5, "only 'You say bye' says 'you'"
+
+
+def test_chinese_replies_are_counted_by_character() -> None:
+    report = evaluate_generator(Parrot(), [], [Intent("zh", ("好好", "好"), {"friendly": "好"})])
+    assert report["distinct_1"] == pytest.approx(3 / 7), "you say 好 好, you say 好"
+    assert (report["intent_accuracy"], report["n"]) == (1, 2)
+
+
+def test_nothing_to_measure_is_told(tmp_path: Path) -> None:
+    generator = OnnxGenerator(make_generator(tmp_path / "g", replies={"friendly": "ab"}).folder)
+    with pytest.raises(DataError, match="no replies"):
+        evaluate_generator(generator, [[Turn("user", "x")]], [])
+    with pytest.raises(DataError, match="nothing to measure"):
+        evaluate_generator(Parrot(), [[Turn("user", "x"), Turn("bot", "y")]], [])
 
 
 def test_the_generators_perplexity_and_intents(tmp_path: Path) -> None:
@@ -142,6 +176,76 @@ def test_a_folder_of_ones_own_can_be_asked_about(tmp_path: Path, capsys: pytest.
     )
     report = run(capsys, "evaluate", "qa", "--data", str(questions), "--knowledge", str(tmp_path / "docs"))
     assert (report["right"], report["declined"]) == (1, 1)
+
+
+KITE = "The kite shop was founded by Ada Moss in 1999."
+BOAT = "A dinghy is a small boat made of wood."
+OPEN_BOOK = [
+    ReadingExample("1", "Kites", KITE, "When was the kite shop founded?", ("1999",), "en"),
+    ReadingExample("2", "Boats", BOAT, "What is a dinghy made of?", ("wood",), "en"),
+]
+
+
+def test_both_halves_of_the_search_can_be_measured_beside_their_fusion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(home=tmp_path / "home")
+    far = ReadingExample("3", "Kites", KITE, "dinghy boat wood?", ("1999",), "en")
+    report = evaluate_retrieval(settings, [*OPEN_BOOK, far], halves=HALVES)
+    assert set(report["halves"]) == {"lexical", "vector", "fused"}
+    assert report["halves"]["fused"]["mrr"] == report["mrr"]
+    assert report["halves"]["lexical"]["recall_at_1"] == pytest.approx(2 / 3)
+    assert report["halves"]["lexical"]["mrr"] == pytest.approx(2 / 3), (
+        "no word of the third question is in its paragraph"
+    )
+    assert report["halves"]["vector"]["mrr"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    data = tmp_path / "squad.jsonl"
+    rows = [
+        {"title": e.title, "context": e.context, "question": e.question, "answers": [*e.answers]} for e in OPEN_BOOK
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lexical = run(capsys, "evaluate", "retrieval", "--data", str(data), "--half", "lexical")
+    assert (lexical["recall_at_1"], "halves" in lexical) == (1, False)
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "retrieval", "--data", str(data), "--half", "left"])
+    assert ended.value.code == 2
+
+
+async def test_the_calibration_of_the_home_is_the_one_measured(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home")
+    usual, _ = await evaluate_open_book(settings, OPEN_BOOK)
+    assert usual["answered"] > 0
+    calibration = json.loads(BUILTIN_CALIBRATION.read_text(encoding="utf-8"))
+    settings.paths.home.mkdir(parents=True, exist_ok=True)
+    (settings.paths.home / "calibration.json").write_text(
+        json.dumps({**calibration, "threshold": {"en": 1.0, "zh": 1.0}}), encoding="utf-8"
+    )
+    strict, _ = await evaluate_open_book(settings, OPEN_BOOK)
+    assert strict["answered"] == 0
+    assert not settings.paths.conversations.exists(), "what is asked is not kept"
+
+
+async def test_questions_with_one_id_do_not_share_a_conversation(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Boats\n\nThe ferry to Arran leaves at 9.40 am.\n", encoding="utf-8")
+    settings = load_settings(home=tmp_path / "home")
+    first = RoutedQuestion("x", "en", "plain", "When does the ferry to Arran leave?", ("9.40",), (), "answer")
+    second = RoutedQuestion("x", "en", "follow_up", "And when does it leave?", (), (), "unknown")
+    _, asked = await evaluate_questions(settings, [first, second], knowledge=tmp_path / "a.md")
+    assert asked[1].reply.trace is not None
+    assert asked[1].reply.trace.query == "And when does it leave?", "nothing was said before"
+
+
+def test_faults_are_told_before_anything_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"question": "Q?", "context": "C", "answers": []}\n', encoding="utf-8")
+    for arguments, said in (
+        (("--knowledge", str(tmp_path)), "leave out --knowledge"),
+        (("--failures", str(tmp_path / "none" / "f.jsonl")), "cannot be written"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["evaluate", "qa", "--data", str(data), *arguments])
+        assert ended.value.code == 1
+        assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_missing_file_is_an_error_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
