@@ -18,6 +18,8 @@ from botkit.errors import DataError
 from botkit.evaluation import formats
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from botkit.evaluation.reader import Track
     from botkit.knowledge.ingest import Progress
 
@@ -233,22 +235,34 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
             plain.add_row(name, _shown(value))
     common.console.print(plain)
     for title, group in nested.items():
-        rows = group if all(isinstance(value, dict) for value in group.values()) else {title: group}
-        table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0))
-        columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-        table.add_column("")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for name, row in rows.items():
-            table.add_row(name, *(_shown(row.get(column, "")) for column in columns))
-        common.console.print(table)
+        common.console.print(_table(title, group))
     if "confusion" in report:
-        table = Table(box=None, title="confusion (rows: right, columns: predicted)", title_justify="left")
+        table = Table(box=None, title="confusion (rows: right)", title_justify="left")
         for heading in ("", *report["labels"]):
             table.add_column(heading, justify="right")
         for label, counts in zip(report["labels"], report["confusion"], strict=True):
             table.add_row(label, *(str(count) for count in counts))
         common.console.print(table)
+
+
+def _table(title: str, group: dict[str, Any]) -> Table:
+    """A group of figures, or of groups; the longer side goes down, so that it fits a narrow screen."""
+    from rich.table import Table
+
+    if not all(isinstance(value, dict) for value in group.values()):
+        group = {name: {"": value} for name, value in group.items()}
+    columns = list(dict.fromkeys(name for row in group.values() for name in row))
+    if len(columns) > len(group):
+        group = {column: {name: row.get(column, "") for name, row in group.items()} for column in columns}
+        columns = list(next(iter(group.values())))
+    headed = columns != [""]
+    table = Table(box=None, title=title, title_justify="left", padding=(0, 2, 0, 0), show_header=headed)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in group.items():
+        table.add_row(name, *(_shown(row.get(column, "")) for column in columns))
+    return table
 
 
 def _shown(value: Any) -> str:

@@ -235,6 +235,21 @@ async def test_questions_with_one_id_do_not_share_a_conversation(tmp_path: Path)
     assert asked[1].reply.trace.query == "And when does it leave?", "nothing was said before"
 
 
+def test_tables_fit_a_narrow_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data.jsonl"
+    chinese = {"title": "灯", "context": "灯店由李明在1999年创立。", "question": "灯店由谁创立？", "answers": ["李明"]}
+    english = {"title": "Kites", "context": KITE, "question": OPEN_BOOK[0].question, "answers": ["1999"]}
+    data.write_text("".join(json.dumps(row) + "\n" for row in (chinese, english)), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "qa", "--data", str(data)])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 60
+    for name in ("calibration_error", "zh answerable", "p95_ms"):
+        assert f"\n{name} " in printed
+
+
 def test_faults_are_told_before_anything_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text('{"question": "Q?", "context": "C", "answers": []}\n', encoding="utf-8")
