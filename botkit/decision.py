@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from botkit.answer_types import fits
 from botkit.config import AnswerConfig
 from botkit.errors import ModelError
 from botkit.evidence import Evidence
@@ -37,6 +38,8 @@ FEATURES: Final[Mapping[str, int]] = {
     "sentence_similarity": 1,
     "similarity_gap": -1,
     "span_in_question": -1,
+    "fits_kind": 1,
+    "misfits_kind": -1,
 }
 """What describes a candidate, and the sign that its weight may have.
 
@@ -166,6 +169,7 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
     features = []
     for span, margin, sentence, similarity in zip(spans, margins, sentences, evidence.similarities, strict=True):
         hit = hits[span.passage]
+        kind = fits(question, span.text, language)
         covered = coverage(wanted, offered[span.passage])
         features.append(
             {
@@ -182,6 +186,8 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
                 "sentence_similarity": similarity,
                 "similarity_gap": most_similar - similarity,
                 "span_in_question": coverage(terms(span.text, language), wanted),
+                "fits_kind": float(kind is True),
+                "misfits_kind": float(kind is False),
             }
         )
     return features

@@ -18,7 +18,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -46,8 +46,8 @@ PARTS: Final = 5
 SUPPORT: Final = Path(__file__).parent / "support"
 SUPPORT_WEIGHT: Final = 0.7
 """Weight of all support questions together, that of all open-book questions being 1."""
-DECLINED: Final = 0.88
-"""Share that the threshold declines of the support questions which no document answers."""
+DECLINED: Final = 0.95
+"""Share that the threshold declines of the support questions which no passage answers."""
 VALIDATION: Final[dict[Language, tuple[str, str]]] = {
     "en": ("squad_valid", "squad_train"),
     "zh": ("zh_cmrc_valid", "zh_cmrc_train"),
@@ -70,8 +70,6 @@ class Case:
     right: NDArray[np.bool_]
     answerable: bool
     group: int
-    bereft: bool = False
-    """Whether the documents answer the question, and the passages that do were left out."""
 
 
 @contextmanager
@@ -165,12 +163,7 @@ def _support_cases(knowledge: Knowledge, lines: Sequence[str], language: Languag
         cases.append(_case("support", row["q"], language, found[:k], bool(golds), number % PARTS, examiner, scored))
         if golds:
             without = [hit for hit in found if not holds(hit.chunk.text)]
-            cases.append(
-                replace(
-                    _case("support", row["q"], language, without[:k], False, number % PARTS, examiner, scored),
-                    bereft=True,
-                )
-            )
+            cases.append(_case("support", row["q"], language, without[:k], False, number % PARTS, examiner, scored))
     return cases
 
 
@@ -262,11 +255,7 @@ def cross_validated(cases: Sequence[tuple[Case, NDArray[np.float64]]]) -> list[C
 
 def threshold_of(chosen: Sequence[Chosen]) -> float:
     """The least probability at which `DECLINED` of the unanswerable support questions are declined."""
-    unanswerable = [
-        one.probability
-        for one in chosen
-        if one.case.kind == "support" and not one.case.answerable and not one.case.bereft
-    ]
+    unanswerable = [one.probability for one in chosen if one.case.kind == "support" and not one.case.answerable]
     return float(np.quantile(unanswerable, DECLINED))
 
 

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from botkit.answer_types import fits
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("How much is the floor lamp?", "152 centimetres tall", False),
+        ("How much is the floor lamp?", "from 249 euros", True),
+        ("How much does delivery cost?", "free of charge", True),
+        ("How much does the table weigh?", "90 centimetres", False),
+        ("How much does the table weigh?", "62 kg", True),
+        ("How long is the warranty?", "two years", True),
+        ("When was it founded?", "in 1999", True),
+        ("When was it founded?", "by two sisters", False),
+        ("Who founded it?", "Ada Moss", True),
+        ("Who founded it?", "in a small garage", False),
+        ("What do you sell?", "anything", None),
+    ],
+)
+def test_an_english_answer_fits_its_question_or_not(question: str, answer: str, expected: bool | None) -> None:
+    assert fits(question, answer, "en") is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("白鹭落地灯多少钱？", "高 148 厘米", False),
+        ("白鹭落地灯多少钱？", "899 元", True),
+        ("太湖橡木桌有多重？", "160 厘米", False),
+        ("提灯有多重？", "580 克", True),
+        ("灯具保修多久？", "两年", True),
+        ("几点开门？", "上午十点", True),
+        ("几点开门？", "在平江路", False),
+        ("有多少员工？", "二十六名", True),
+        ("谁设计的？", "许知禾", None),
+    ],
+)
+def test_a_chinese_answer_fits_its_question_or_not(question: str, answer: str, expected: bool | None) -> None:
+    assert fits(question, answer, "zh") is expected
