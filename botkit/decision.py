@@ -46,6 +46,8 @@ FEATURES: Final[Mapping[str, int]] = {
 The signs keep the model from learning what is true of the validation data alone: unconstrained, it learnt from SQuAD that
 a question which names the article's title is rarely answerable.
 """
+MISFIT: Final = 0.5
+"""What is left of the probability of an answer of another kind than asked for, such as a length for a price."""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
@@ -132,7 +134,7 @@ def candidates(
     stored answer, as it is shown whole.
     """
     described = [
-        Candidate(hits[span.passage], span, features, calibration.probability(features, language))
+        Candidate(hits[span.passage], span, features, _believed(features, calibration.probability(features, language)))
         for span, features in zip(evidence.spans, describe(question, language, hits, evidence), strict=True)
     ]
     described.sort(key=lambda candidate: candidate.confidence, reverse=True)
@@ -145,6 +147,11 @@ def candidates(
             stored_answers.add(candidate.hit.chunk.id)
         kept.append(candidate)
     return kept
+
+
+def _believed(features: Mapping[str, float], probability: float) -> float:
+    """The probability, less for an answer of another kind than asked for: too rare in reading sets to be fitted."""
+    return probability * (MISFIT if features["misfits_kind"] else 1.0)
 
 
 def describe(question: str, language: Language, hits: Sequence[Hit], evidence: Evidence) -> list[dict[str, float]]:
