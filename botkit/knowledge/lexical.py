@@ -7,6 +7,7 @@ words, and jieba takes a second to start. Queries are built term by term: nothin
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -90,6 +91,7 @@ class LexicalIndex:
         """
         import tantivy
 
+        self._drop_stale_deletes()
         writer = self._index.writer(_WRITER_MEMORY, 1)
         try:
             if anew:
@@ -111,6 +113,23 @@ class LexicalIndex:
         finally:
             writer.wait_merging_threads()
         self.reload()
+
+    def _drop_stale_deletes(self) -> None:
+        """Remove lists of deleted chunks that no commit speaks of: a killed writer left them, and tantivy, which
+        names them by counting on from the last commit, would not write over them.
+        """
+        try:
+            segments = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))["segments"]
+        except (OSError, ValueError, KeyError):
+            return  # a damaged index is told by tantivy itself
+        known = {
+            f"{segment['segment_id'].replace('-', '')}.{segment['deletes']['opstamp']}.del"
+            for segment in segments
+            if segment.get("deletes")
+        }
+        for path in self.folder.glob("*.del"):
+            if path.name not in known:
+                path.unlink(missing_ok=True)
 
     def search(
         self, query: str, k: int, *, where: SearchFilter | None = None, only: Sequence[int] | None = None
