@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from botkit.messages import Language
 from botkit.text import coverage, terms
+from botkit.training.help_centres import help_centres
 from botkit.training.small_talk import rows
 
 CROP_CHARACTERS: dict[Language, int] = {"en": 640, "zh": 190}
@@ -118,8 +119,37 @@ def hard_negatives(questions: Sequence[Question], count: int, generator: random.
     return chosen
 
 
-def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000) -> Iterator[Question]:
-    """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives."""
+def help_centre_questions(language: Language, generator: random.Random) -> list[Question]:
+    """Questions to help centres: answered, near misses, and asked of another passage of the same organisation."""
+    passages = help_centres(language)
+    bags = [terms(f"{passage.heading} {passage.text}", language) for passage in passages]
+    beside: dict[str, list[int]] = defaultdict(list)
+    for number, passage in enumerate(passages):
+        beside[passage.organisation].append(number)
+    found = []
+    for number, passage in enumerate(passages):
+        for asked in passage.asked:
+            place = (asked.start, asked.end, passage.organisation, language)
+            found.append(Question(asked.question, passage.text, *place))
+            if generator.random() < 0.5:
+                wanted = terms(asked.question, language)
+                rivals = [other for other in beside[passage.organisation] if other != number]
+                generator.shuffle(rivals)
+                rivals.sort(key=lambda other: coverage(wanted, bags[other]), reverse=True)
+                if rivals:
+                    other = passages[rivals[min(int(generator.expovariate(0.7)), len(rivals) - 1)]]
+                    found.append(Question(asked.question, other.text, None, 0, passage.organisation, language))
+        found.extend(
+            Question(near, passage.text, None, 0, passage.organisation, language) for near in passage.unanswerable
+        )
+    return found
+
+
+def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000, public: float = 1.0) -> Iterator[Question]:
+    """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
+
+    `public` is the share of the public sets' questions that is drawn; help-centre questions are always all there.
+    """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
     taiwan = read_questions(data / "qa/zh_drcd_train.jsonl.gz", simplify=True)
@@ -135,6 +165,8 @@ def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000) -> 
         if away > 0:
             context = question.context[: away + 60]
             chosen.append(Question(question.question, context, None, 0, question.title, question.language))
+    chosen = generator.sample(chosen, int(len(chosen) * public))
+    chosen += help_centre_questions("en", generator) + help_centre_questions("zh", generator)
     generator.shuffle(chosen)
     for question in chosen:
         limit = CROP_CHARACTERS[question.language]
@@ -210,7 +242,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1.5e-4, help="peak learning rate")
     parser.add_argument("--warm-up", type=float, default=0.06, help="share of the training with a rising rate")
+    parser.add_argument("--last-rate", type=float, default=0.0, help="learning rate at the end, as a share of the peak")
     parser.add_argument("--one-sentence", type=int, default=5_000, help="QAMR questions in a pass")
+    parser.add_argument("--public", type=float, default=1.0, help="share of the public sets' questions in a pass")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -219,7 +253,10 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.base)
-    model = AutoModelForQuestionAnswering.from_pretrained(arguments.base, attn_implementation="sdpa")
+    # no dropout on the attention weights: with it, CPUs fall back to an unfused attention, a fifth slower
+    model = AutoModelForQuestionAnswering.from_pretrained(
+        arguments.base, attn_implementation="sdpa", attention_probs_dropout_prob=0.0
+    )
     decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in n]
     kept = [p for n, p in model.named_parameters() if p.ndim <= 1 or "embeddings" in n]
     optimizer = torch.optim.AdamW(
@@ -245,13 +282,14 @@ def main() -> None:
     model.train()
     progress = 0.0
     while progress < 1:
-        questions = list(mixture(arguments.data, generator, arguments.one_sentence))
+        questions = list(mixture(arguments.data, generator, arguments.one_sentence, arguments.public))
         for batch in batches(questions, tokenizer, arguments.tokens, generator):
             spent = spent_before + (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, spent / arguments.minutes)
             if progress >= 1:
                 break
-            rate = arguments.rate * min(1.0, progress / arguments.warm_up + 0.01) * (1 - progress)
+            decay = 1 - progress * (1 - arguments.last_rate)
+            rate = arguments.rate * min(1.0, progress / arguments.warm_up + 0.01) * decay
             for group in optimizer.param_groups:
                 group["lr"] = rate
             start, end = batch.pop("start"), batch.pop("end")
