@@ -3,8 +3,8 @@
     python -m botkit.training.calibration --data ../shared/data
 
 Two kinds of questions are asked of the real ingest, search and reader. Open-book: the paragraphs of a validation file, with
-training paragraphs that only distract. Support: the documents in `support/` (a hotel and a library, in both languages) with
-questions as people put them, many of which the documents do not answer. Answerable questions are asked twice, once
+training paragraphs that only distract. Support: the documents in `support/` (a hotel and a library, in both languages) and
+the help centres that no training saw, with questions as people put them, many of which the documents do not answer. Answerable questions are asked twice, once
 with the passages that answer them left out, since not finding the answer anywhere is what the bot must notice.
 Figures are those of cross-validation by paragraph; the weights that are kept are then fitted on everything.
 """
@@ -37,6 +37,7 @@ from botkit.messages import Language
 from botkit.models import Span
 from botkit.parts import Parts
 from botkit.text import enclosing_sentence
+from botkit.training.help_centres import Passage, help_centres
 from botkit.training.small_talk import rows
 
 RIGHT: Final = 0.6
@@ -136,6 +137,7 @@ def open_book(
 def support(language: Language, parts: Parts, *, k: int) -> list[Case]:
     """Ask about the hotel and the library, whose documents are there in both languages."""
     lines = (SUPPORT / language / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [(row["q"], row["a"]) for row in map(json.loads, lines)]
     with tempfile.TemporaryDirectory() as folder:
         documents = Path(folder) / "documents"
         for path in SUPPORT.rglob("*.md"):
@@ -143,15 +145,45 @@ def support(language: Language, parts: Parts, *, k: int) -> list[Case]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
         with knowledge_of(documents, parts, Path(folder) / "home") as knowledge:
-            return _support_cases(knowledge, lines, language, parts, k)
+            return _support_cases(knowledge, asked, language, parts, k)
 
 
-def _support_cases(knowledge: Knowledge, lines: Sequence[str], language: Language, parts: Parts, k: int) -> list[Case]:
+def held_out_help_centres(language: Language, parts: Parts, *, k: int) -> list[Case]:
+    """Ask about each organisation that no training saw, its passages beside the hotel's and the library's."""
+    organisations: dict[str, list[Passage]] = {}
+    for passage in help_centres(language, held_out=True):
+        organisations.setdefault(passage.organisation, []).append(passage)
+    cases = []
+    for name, passages in organisations.items():
+        asked = [(question.question, [passage.answer(question)]) for passage in passages for question in passage.asked]
+        asked += [(question, []) for passage in passages for question in passage.unanswerable]
+        with tempfile.TemporaryDirectory() as folder:
+            documents = Path(folder) / "documents"
+            documents.mkdir()
+            for path in (SUPPORT / language).glob("*.md"):
+                (documents / path.name).write_bytes(path.read_bytes())
+            sections = "\n\n".join(f"## {passage.heading}\n{passage.text}" for passage in passages)
+            (documents / "help.md").write_text(f"# {name}\n\n{sections}\n", encoding="utf-8")
+            with knowledge_of(documents, parts, Path(folder) / "home") as knowledge:
+                group = zlib.crc32(name.encode()) % PARTS
+                cases += _support_cases(knowledge, asked, language, parts, k, group)
+    return cases
+
+
+def _support_cases(
+    knowledge: Knowledge,
+    asked: Sequence[tuple[str, Sequence[str]]],
+    language: Language,
+    parts: Parts,
+    k: int,
+    group: int | None = None,
+) -> list[Case]:
+    """Each question with its accepted answers asked once, and where there are any once more without them in reach."""
     cases = []
     examiner = Examiner(parts.reader, parts.encoder)
-    for number, line in enumerate(track(lines, description=f"support, {language}")):
-        row = json.loads(line)
-        golds = [plain(gold) for gold in row["a"]]
+    for number, (question, accepted) in enumerate(track(asked, description=f"support, {language}")):
+        golds = [plain(gold) for gold in accepted]
+        part = number % PARTS if group is None else group
 
         def holds(text: str, golds: Sequence[str] = golds) -> bool:
             return any(gold in plain(text) for gold in golds)
@@ -162,12 +194,12 @@ def _support_cases(knowledge: Knowledge, lines: Sequence[str], language: Languag
             right = hit.chunk.language == language and holds(passage[start:end])
             return float(right), right
 
-        found = knowledge.search(row["q"], 4 * k)
+        found = knowledge.search(question, 4 * k)
         found.sort(key=lambda hit: hit.chunk.language != language)
-        cases.append(_case("support", row["q"], language, found[:k], bool(golds), number % PARTS, examiner, scored))
+        cases.append(_case("support", question, language, found[:k], bool(golds), part, examiner, scored))
         if golds:
             without = [hit for hit in found if not holds(hit.chunk.text)]
-            cases.append(_case("support", row["q"], language, without[:k], False, number % PARTS, examiner, scored))
+            cases.append(_case("support", question, language, without[:k], False, part, examiner, scored))
     return cases
 
 
@@ -299,6 +331,7 @@ def main() -> None:
             k=arguments.k,
         )
         asked += support(language, parts, k=arguments.k)
+        asked += held_out_help_centres(language, parts, k=arguments.k)
         cases = [(case, features_of(case)) for case in asked]
         chosen = cross_validated(cases)
         threshold = THRESHOLD[language]

@@ -39,6 +39,10 @@ class Passage:
     asked: tuple[Asked, ...]
     unanswerable: tuple[str, ...]
 
+    def answer(self, asked: Asked) -> str:
+        """The answer's text."""
+        return self.text[asked.start : asked.end]
+
 
 def help_centres(language: Language, *, held_out: bool = False, folder: Path = FOLDER) -> list[Passage]:
     """The passages in a language for training, or those of the held-out organisations; never one organisation in both."""
