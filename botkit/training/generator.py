@@ -4,7 +4,9 @@
 
 One exchange is `<|persona|><|user|>words<|bot|>words<|end|>`, after earlier exchanges where there are any, so the model learns
 personas and a context window. Loss is taken on the bot's words. Some words of the user are dropped at
-random, since people never phrase a thing as the file does. One question in ten of every intent is held out to measure
+random, since people never phrase a thing as the file does. What matters is the right answer to a paraphrase: so a
+linear head, thrown away at the end, also tells the intent where the bot begins to speak, and most answers are cut after
+their first words, which decide which answer it is. One question in ten of every intent is held out to measure
 with: whether the reply is one of that intent's.
 """
 
@@ -29,6 +31,17 @@ from botkit.training.small_talk import rows
 PERSONAS: Final = ("professional", "friendly", "witty", "caring", "enthusiastic")
 SPECIAL: Final = ("<|pad|>", "<|user|>", "<|bot|>", "<|end|>", *(f"<|{persona}|>" for persona in PERSONAS))
 CONTEXT_LENGTH: Final = 256
+FIRST_TOKENS: Final = 10
+"""Tokens that are left of an answer that is cut."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What the user says, what the bot says, and the intent's number; -1 for a pair of no intent."""
+
+    question: str
+    answer: str
+    intent: int = -1
 
 
 @dataclass(frozen=True)
@@ -52,21 +65,19 @@ def read_intents(data: Path) -> tuple[list[Intent], list[Intent]]:
     return kept, held_out
 
 
-def exchanges(
-    data: Path, intents: Sequence[Intent], generator: random.Random
-) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -> Iterator[tuple[str, list[Exchange]]]:
     """One pass: a persona and one to three exchanges each, in one language."""
-    by_language: dict[str, list[tuple[str, dict[str, str]]]] = {"en": [], "zh": []}
-    for intent in intents:
+    by_language: dict[str, list[tuple[str, dict[str, str], int]]] = {"en": [], "zh": []}
+    for number, intent in enumerate(intents):
         for question in intent.questions:
-            by_language[intent.language].append((question, intent.answers))
+            by_language[intent.language].append((question, intent.answers, number))
         # small intents are seen about as often as large ones
         for _ in range(max(0, 60 - len(intent.questions))):
-            by_language[intent.language].append((generator.choice(intent.questions), intent.answers))
+            by_language[intent.language].append((generator.choice(intent.questions), intent.answers, number))
     for row in rows(data / "dialogue/chatterbot_train.jsonl.gz"):
         if len(row["turns"]) >= 2 and len(row["turns"][1]) < 160:
             answers = dict.fromkeys(PERSONAS, row["turns"][1])
-            by_language[row["lang"]].append((row["turns"][0], answers))
+            by_language[row["lang"]].append((row["turns"][0], answers, -1))
     jobs = [(language, index) for language, pairs in by_language.items() for index in range(len(pairs))]
     generator.shuffle(jobs)
     for language, index in jobs:
@@ -77,7 +88,10 @@ def exchanges(
             chosen.insert(0, generator.choice(pairs))
         yield (
             persona,
-            [(distort(q, generator), answers.get(persona, next(iter(answers.values())))) for q, answers in chosen],
+            [
+                Exchange(distort(question, generator), answers.get(persona, next(iter(answers.values()))), number)
+                for question, answers, number in chosen
+            ],
         )
 
 
@@ -128,39 +142,54 @@ def train_tokenizer(data: Path, intents: Sequence[Intent], size: int) -> Any:
     return tokenizer
 
 
-def encode(tokenizer: Any, persona: str, pairs: Sequence[tuple[str, str]]) -> tuple[list[int], list[bool]]:
-    """Token ids of a conversation, and which of them the bot says."""
-    ids, said = [tokenizer.token_to_id(f"<|{persona}|>")], [False]
-    for question, answer in pairs:
-        asked = [tokenizer.token_to_id("<|user|>"), *tokenizer.encode(question).ids, tokenizer.token_to_id("<|bot|>")]
-        told = [*tokenizer.encode(answer).ids, tokenizer.token_to_id("<|end|>")]
+def encode(tokenizer: Any, persona: str, exchanges: Sequence[Exchange]) -> tuple[list[int], list[bool], list[int]]:
+    """Token ids of a conversation, which of them the bot says, and the intent where the bot begins to speak (else -1)."""
+    ids, said, intents = [tokenizer.token_to_id(f"<|{persona}|>")], [False], [-1]
+    user, bot, end = (tokenizer.token_to_id(f"<|{name}|>") for name in ("user", "bot", "end"))
+    for exchange in exchanges:
+        asked = [user, *tokenizer.encode(exchange.question).ids, bot]
+        told = [*tokenizer.encode(exchange.answer).ids, end]
         ids += asked + told
         said += [False] * len(asked) + [True] * len(told)
-    return ids[:CONTEXT_LENGTH], said[:CONTEXT_LENGTH]
+        intents += [-1] * (len(asked) - 1) + [exchange.intent] + [-1] * len(told)
+    return ids[:CONTEXT_LENGTH], said[:CONTEXT_LENGTH], intents[:CONTEXT_LENGTH]
 
 
 def batches(
-    tokenizer: Any, data: Path, intents: Sequence[Intent], tokens: int, generator: random.Random
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Padded (ids, labels) of similar lengths; labels are -100 where the bot does not speak."""
-    encoded = [encode(tokenizer, persona, pairs) for persona, pairs in exchanges(data, intents, generator)]
-    encoded.sort(key=lambda pair: len(pair[0]) + generator.random() * 6)
-    groups: list[list[tuple[list[int], list[bool]]]] = [[]]
-    for pair in encoded:
-        if (len(groups[-1]) + 1) * len(pair[0]) > tokens and groups[-1]:
+    tokenizer: Any, data: Path, intents: Sequence[Intent], tokens: int, cut: float, generator: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Padded (ids, labels, intents) of similar lengths; labels are -100 where the bot does not speak, intents likewise.
+
+    `cut` is the share of conversations whose last answer ends after its first words.
+    """
+    encoded = []
+    for persona, conversation in exchanges(data, intents, generator):
+        ids, said, numbers = encode(tokenizer, persona, conversation)
+        if generator.random() < cut and said[-1]:
+            begin = len(said) - said[::-1].index(False)
+            ids, said, numbers = (
+                ids[: begin + FIRST_TOKENS],
+                said[: begin + FIRST_TOKENS],
+                numbers[: begin + FIRST_TOKENS],
+            )
+        encoded.append((ids, said, numbers))
+    encoded.sort(key=lambda one: len(one[0]) + generator.random() * 6)
+    groups: list[list[tuple[list[int], list[bool], list[int]]]] = [[]]
+    for one in encoded:
+        if (len(groups[-1]) + 1) * len(one[0]) > tokens and groups[-1]:
             groups.append([])
-        groups[-1].append(pair)
+        groups[-1].append(one)
     generator.shuffle(groups)
     for group in groups:
-        width = max(len(ids) for ids, _ in group)
-        ids = torch.zeros((len(group), width), dtype=torch.long)
-        labels = torch.full_like(ids, -100)
-        for row, (tokens_of, said) in enumerate(group):
-            ids[row, : len(tokens_of)] = torch.tensor(tokens_of)
-            for column, is_said in enumerate(said):
-                if is_said:
-                    labels[row, column] = tokens_of[column]
-        yield ids, labels
+        width = max(len(ids) for ids, _, _ in group)
+        padded = torch.zeros((len(group), width), dtype=torch.long)
+        labels, targets = torch.full_like(padded, -100), torch.full_like(padded, -100)
+        for row, (ids, said, numbers) in enumerate(group):
+            padded[row, : len(ids)] = torch.tensor(ids)
+            spoken, marked = torch.tensor(said), torch.tensor(numbers)
+            labels[row, : len(ids)][spoken] = padded[row, : len(ids)][spoken]
+            targets[row, : len(ids)][marked >= 0] = marked[marked >= 0]
+        yield padded, labels, targets
 
 
 def intent_accuracy(
@@ -173,7 +202,7 @@ def intent_accuracy(
     end = tokenizer.token_to_id("<|end|>")
     jobs = [(intent, question) for intent in intents for question in intent.questions]
     for intent, question in generator.sample(jobs, min(limit, len(jobs))):
-        ids = torch.tensor([encode(tokenizer, persona, [(question, "")])[0][:-1]])
+        ids = torch.tensor([encode(tokenizer, persona, [Exchange(question, "")])[0][:-1]])
         with torch.no_grad():
             out = model.generate(ids, max_new_tokens=70, do_sample=False, eos_token_id=end, pad_token_id=0)
         reply = tokenizer.decode(out[0, ids.shape[1] :].tolist()).strip()
@@ -195,6 +224,8 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=2_400, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--cut", type=float, default=0.7, help="share of answers cut after their first words")
+    parser.add_argument("--intent-weight", type=float, default=0.5, help="weight of telling the intent")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -217,10 +248,12 @@ def main() -> None:
             bos_token_id=end,
             eos_token_id=end,
             pad_token_id=0,
+            attn_pdrop=0.0,
         )
     )
+    head = nn.Linear(arguments.width, len(kept))
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
+        [*model.parameters(), *head.parameters()], lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
     )
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     started = saved = time.monotonic()
@@ -228,8 +261,9 @@ def main() -> None:
     done = progress = 0.0
     losses: list[float] = []
     while progress < 1:
-        ready = list(batches(tokenizer, arguments.data, kept, arguments.tokens, generator))
-        for ids, labels in ready:
+        cut = arguments.cut * (1 - progress)
+        ready = list(batches(tokenizer, arguments.data, kept, arguments.tokens, cut, generator))
+        for ids, labels, intents in ready:
             minutes = (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, minutes / arguments.minutes)
             if progress >= 1:
@@ -241,7 +275,11 @@ def main() -> None:
                 hidden = model.transformer(input_ids=ids).last_hidden_state
                 spoken = labels[:, 1:] != -100
                 logits = model.lm_head(hidden[:, :-1][spoken])
+                told = head(hidden[intents >= 0])
             loss = nn.functional.cross_entropy(logits.float(), labels[:, 1:][spoken])
+            if len(told):
+                of_intent = nn.functional.cross_entropy(told.float(), intents[intents >= 0])
+                loss = loss + arguments.intent_weight * of_intent
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

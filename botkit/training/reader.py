@@ -109,7 +109,7 @@ def hard_negatives(questions: Sequence[Question], count: int, generator: random.
         assert question.start is not None
         answer = question.context[question.start : question.end]
         pool = [context for context in by_title[question.title] if context != question.context]
-        pool += generator.sample(everything, 40)
+        pool += generator.sample(everything, min(40, len(everything)))
         wanted = terms(question.question, question.language)
         rivals = [c for c in pool if answer not in c and c != question.context]
         rivals.sort(key=lambda context: coverage(wanted, bags[context]), reverse=True)
