@@ -126,11 +126,23 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
     beside: dict[str, list[int]] = defaultdict(list)
     for number, passage in enumerate(passages):
         beside[passage.organisation].append(number)
+
+    def beside_another(number: int) -> tuple[str, int]:
+        """The passage, now and then with another of its organisation before or behind it, and where it begins."""
+        text, others = passages[number].text, [n for n in beside[passages[number].organisation] if n != number]
+        if not others or generator.random() < 0.6:
+            return text, 0
+        other = passages[generator.choice(others)].text
+        gap = " " if language == "en" else ""
+        return (f"{text}{gap}{other}", 0) if generator.random() < 0.5 else (f"{other}{gap}{text}", len(other + gap))
+
     found = []
     for number, passage in enumerate(passages):
         for asked in passage.asked:
-            place = (asked.start, asked.end, passage.organisation, language)
-            found.append(Question(asked.question, passage.text, *place))
+            question = asked.question.lower().rstrip("?？") if generator.random() < 0.2 else asked.question
+            context, begin = beside_another(number)
+            place = (begin + asked.start, begin + asked.end, passage.organisation, language)
+            found.append(Question(question, context, *place))
             if generator.random() < 0.5:
                 wanted = terms(asked.question, language)
                 rivals = [other for other in beside[passage.organisation] if other != number]
@@ -138,10 +150,9 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
                 rivals.sort(key=lambda other: coverage(wanted, bags[other]), reverse=True)
                 if rivals:
                     other = passages[rivals[min(int(generator.expovariate(0.7)), len(rivals) - 1)]]
-                    found.append(Question(asked.question, other.text, None, 0, passage.organisation, language))
-        found.extend(
-            Question(near, passage.text, None, 0, passage.organisation, language) for near in passage.unanswerable
-        )
+                    found.append(Question(question, other.text, None, 0, passage.organisation, language))
+        for near in passage.unanswerable:
+            found.append(Question(near, beside_another(number)[0], None, 0, passage.organisation, language))  # noqa: PERF401
     return found
 
 
