@@ -110,17 +110,24 @@ def measure(
     def lexical(query: str) -> list[int]:
         return [id for id, _ in indexes.lexical.search(query, FOUND)]
 
-    def vectors(query: str) -> list[int]:
-        return [id for id, _ in indexes.vectors.search(encoder.encode([query])[0], FOUND)]
+    def whole(query: str) -> list[int]:
+        """By the vector of the whole passage alone, without those of its sentences."""
+        ids = list(whole_vectors)
+        scores = np.stack([whole_vectors[id] for id in ids]) @ encoder.encode([query])[0]
+        return [ids[place] for place in np.argsort(-scores)[:FOUND]]
 
     def fused(weight: float | None) -> Callable[[str], list[int]]:
         retriever = HybridRetriever(indexes, encoder, RetrievalConfig(vector_weight=weight))
         return lambda query: [hit.chunk.id for hit in retriever.search(query, FOUND)]
 
+    whole_vectors = {id: rows[0] for id, rows in library.vectors(library.chunk_ids(), encoder.name).items()}
+    vectors = fused(1.0)
+
     systems: dict[str, Callable[[str], list[int]]] = {
         "botkit": fused(None),
         "words (tantivy)": lexical,
         "vectors (FAISS)": vectors,
+        "whole passages": whole,
         "reciprocal rank": lambda query: reciprocal_rank([lexical(query), vectors(query)]),
         "words (FTS5)": fts,
     } | {f"weight {weight:g}": fused(weight) for weight in weights}
@@ -166,12 +173,7 @@ def fill(
         document = Document(id, f"/{id}", title, text, detect(text), digest, "text/plain")
         cut = chunk_document(document, count_tokens, limit=chunk_tokens)
         entries.append(Entry(document, cut, [text_digest(embedded_text(chunk)) for chunk in cut], ""))
-    texts = {
-        digest: embedded_text(chunk)
-        for entry in entries
-        for chunk, digest in zip(entry.chunks, entry.digests, strict=True)
-    }
-    library.put(entries, embed(texts, encoder), encoder.name)
+    library.put(entries, embed([chunk for entry in entries for chunk in entry.chunks], encoder), encoder.name)
     return list(library.chunks(library.chunk_ids()).values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from botkit.errors import LibraryError
 from botkit.knowledge.lexical import LexicalIndex, discard
 from botkit.knowledge.library import Library
+from botkit.knowledge.sentences import sentences
 from botkit.knowledge.types import Chunk
 from botkit.knowledge.vectors import Batch, VectorIndex
 from botkit.models import Encoder
 
 _BATCH = 1_000
 _ENCODING_BATCH = 32
+_SHORTEST_SENTENCE = 4
+_MOST_SENTENCES = 16
 _ENCODED_ON_THE_SPOT = 1_000
 """Chunks that are embedded again without asking when the encoder was changed; more need `botkit ingest --reindex`."""
 _log = logging.getLogger(__name__)
@@ -83,8 +86,7 @@ class Indexes:
             )
         for start in range(0, len(missing), _BATCH):
             chunks = self.library.chunks(missing[start : start + _BATCH]).values()
-            texts = [embedded_text(chunk) for chunk in chunks]
-            self.library.put_vectors(embed({text_digest(text): text for text in texts}, model), model.name)
+            self.library.put_vectors(embed(chunks, model), model.name)
 
     def _catch_up_lexical(self) -> None:
         changes = self.library.changes(self.lexical.generation)
@@ -96,7 +98,7 @@ class Indexes:
         changes = self.library.changes(self.vectors.generation)
         if changes.generation == self.vectors.generation and self.vectors.encoder == encoder:
             return
-        expected = self.library.count()[1]
+        expected = self.library.vector_count(encoder)
         anew = not changes.complete or self.vectors.encoder != encoder or not self.vectors.suits(expected)
         ids = self.library.chunk_ids() if anew else changes.added
         added = self._vector_batches(ids, encoder)
@@ -106,7 +108,8 @@ class Indexes:
         for batch in _batches(ids):
             vectors = self.library.vectors(batch, encoder)
             if vectors:
-                yield np.fromiter(vectors, np.int64), np.stack(list(vectors.values()))
+                counts = [len(rows) for rows in vectors.values()]
+                yield np.repeat(np.fromiter(vectors, np.int64), counts), np.concatenate(list(vectors.values()))
 
 
 def open_indexes(folder: Path, library: Library, *, may_rebuild: bool) -> Indexes:
@@ -134,15 +137,34 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def embed(texts: dict[bytes, str], encoder: Encoder) -> dict[bytes, NDArray[np.float32]]:
-    """Embeddings by digest; texts of like length share a batch, which spares padding."""
-    ordered = sorted(texts.items(), key=lambda item: len(item[1]))
-    vectors: dict[bytes, NDArray[np.float32]] = {}
+def embedded_texts(chunk: Chunk) -> list[str]:
+    """What a chunk's embeddings are made of: the whole of it, then its sentences.
+
+    The mean of a passage hides a fact that is one sentence of it: with the best sentence beside the whole, questions in other
+    words than the document's find their passage far more often (docs/architecture.md has the figures).
+    """
+    whole = embedded_text(chunk)
+    if chunk.question:
+        return [whole]
+    found = (chunk.text[start:end] for start, end in sentences(chunk.text))
+    return [whole, *list(dict.fromkeys(text for text in found if len(text) >= _SHORTEST_SENTENCE))[:_MOST_SENTENCES]]
+
+
+def embed(chunks: Iterable[Chunk], encoder: Encoder) -> dict[bytes, NDArray[np.float32]]:
+    """Embeddings of shape (1 + sentences, dimension) by digest; texts of like length share a batch, which spares padding."""
+    texts = {text_digest(embedded_text(chunk)): embedded_texts(chunk) for chunk in chunks}
+    ordered = sorted({text for parts in texts.values() for text in parts}, key=len)
+    vectors: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(ordered), _ENCODING_BATCH):
         batch = ordered[start : start + _ENCODING_BATCH]
-        rows = encoder.encode([text for _, text in batch])
-        vectors |= {digest: row for (digest, _), row in zip(batch, rows, strict=True)}
-    return vectors
+        vectors |= zip(batch, encoder.encode(batch), strict=True)
+    return {digest: np.stack([vectors[text] for text in parts]) for digest, parts in texts.items()}
+
+
+def similarity(rows: NDArray[np.float32], query: NDArray[np.float32]) -> float:
+    """Cosine similarity of a chunk, given its embeddings: the mean of that of the whole and of its best sentence."""
+    cosines = rows @ query
+    return float(cosines[0] + cosines[1:].max(initial=cosines[0] if len(cosines) == 1 else -1.0)) / 2
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -222,13 +222,11 @@ class Ingester:
         if not self._pending:
             return
         encoder = self.encoder()
-        texts = {
-            digest: embedded_text(chunk)
-            for entry in self._pending
-            for chunk, digest in zip(entry.chunks, entry.digests, strict=True)
+        chunks = {
+            digest: chunk for entry in self._pending for chunk, digest in zip(entry.chunks, entry.digests, strict=True)
         }
-        missing = self.library.missing_embeddings(list(texts), encoder.name)
-        vectors = embed({digest: texts[digest] for digest in missing}, encoder)
+        missing = self.library.missing_embeddings(list(chunks), encoder.name)
+        vectors = embed([chunks[digest] for digest in missing], encoder)
         self.library.put(self._pending, vectors, encoder.name)
         written = sum(len(entry.chunks) for entry in self._pending)
         self._pending.clear()

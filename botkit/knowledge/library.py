@@ -25,7 +25,7 @@ from botkit.errors import LibraryError
 from botkit.knowledge.types import Chunk, Document, FaqEntry, Page, SearchFilter
 from botkit.messages import Language
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PARAMETERS_AT_ONCE = 500
 _SCHEMA = """
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -48,7 +48,8 @@ CREATE INDEX chunks_by_birth ON chunks (born);
 CREATE INDEX chunks_by_death ON chunks (died) WHERE died IS NOT NULL;
 CREATE INDEX chunks_by_digest ON chunks (digest);
 CREATE TABLE embeddings (
-    digest BLOB NOT NULL, encoder TEXT NOT NULL, vector BLOB NOT NULL, PRIMARY KEY (digest, encoder)
+    digest BLOB NOT NULL, encoder TEXT NOT NULL, vector BLOB NOT NULL, rows INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (digest, encoder)
 ) WITHOUT ROWID;
 """
 _CHUNK_COLUMNS = "id, document, title, heading, page, start, end, text, language, tags, kind, question"
@@ -219,14 +220,23 @@ class Library:
         return [_chunk(row) for row in rows]
 
     def vectors(self, ids: Sequence[int], encoder: str) -> dict[int, NDArray[np.float32]]:
-        """Chunk id to embedding, for those that this encoder has embedded."""
+        """Chunk id to embeddings of shape (1 + sentences, dimension), for those that this encoder has embedded."""
         rows = self._by_ids(
-            "SELECT chunks.id, vector FROM chunks JOIN embeddings ON embeddings.digest = chunks.digest "
+            "SELECT chunks.id, vector, rows FROM chunks JOIN embeddings ON embeddings.digest = chunks.digest "
             "AND embeddings.encoder = ? WHERE chunks.id IN",
             ids,
             encoder,
         )
-        return {row[0]: np.frombuffer(row[1], np.float16).astype(np.float32) for row in rows}
+        return {row[0]: np.frombuffer(row[1], np.float16).astype(np.float32).reshape(row[2], -1) for row in rows}
+
+    def vector_count(self, encoder: str) -> int:
+        """Number of embeddings of this encoder that the living chunks have together."""
+        row = self._one(
+            "SELECT SUM(rows) FROM chunks JOIN embeddings ON embeddings.digest = chunks.digest "
+            "AND embeddings.encoder = ? WHERE died IS NULL",
+            (encoder,),
+        )
+        return int(row[0] or 0) if row else 0
 
     def missing_embeddings(self, digests: Sequence[bytes], encoder: str) -> set[bytes]:
         """Those digests that this encoder has not embedded yet."""
@@ -335,6 +345,11 @@ class Library:
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version == 1:
+            with self._transaction("IMMEDIATE"):
+                if self._connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+                    self._connection.execute("ALTER TABLE embeddings ADD COLUMN rows INTEGER NOT NULL DEFAULT 1")
+                    self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version > SCHEMA_VERSION:
             raise LibraryError(
                 f"The knowledge library {self.path} was written by a newer botkit (format {version}, this botkit knows "
@@ -408,8 +423,11 @@ class Library:
     def _store_vectors(self, vectors: Mapping[bytes, NDArray[np.float32]], encoder: str) -> None:
         """Half precision: it moves a cosine by less than 0.0005 and halves the file."""
         self._connection.executemany(
-            "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)",
-            [(digest, encoder, vector.astype(np.float16).tobytes()) for digest, vector in vectors.items()],
+            "INSERT OR REPLACE INTO embeddings (digest, encoder, vector, rows) VALUES (?, ?, ?, ?)",
+            [
+                (digest, encoder, rows.astype(np.float16).tobytes(), len(rows))
+                for digest, rows in ((digest, np.atleast_2d(vector)) for digest, vector in vectors.items())
+            ],
         )
 
     def _one(self, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:

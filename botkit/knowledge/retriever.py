@@ -1,6 +1,6 @@
 """Fusion of the two halves of the search.
 
-The score of a chunk is `(1 - w) * bm25 / best bm25 + w * cosine`, a convex combination (Bruch, Gai & Ingber 2023, "An
+The score of a chunk is `(1 - w) * bm25 / best bm25 + w * similarity`, a convex combination (Bruch, Gai & Ingber 2023, "An
 Analysis of Fusion Functions for Hybrid Retrieval") with both terms known for every candidate: what one half
 found and the other did not is scored by the other too. On the validation data this is at every k at least as good as the
 better half, which reciprocal-rank fusion is not: see benchmarks/retrieval.py.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.config import RetrievalConfig
-from botkit.knowledge.indexes import Indexes
+from botkit.knowledge.indexes import Indexes, similarity
 from botkit.knowledge.types import Hit, SearchFilter
 from botkit.language import detect
 from botkit.messages import Language
@@ -45,12 +45,13 @@ class HybridRetriever:
         lexical = self.indexes.lexical.search(query, count, where=where)
         embedding, nearest = self._nearest(query, count, only)
         lexical_scores = self._complete_lexical(query, dict(lexical), nearest)
-        vector_scores = self._complete_vectors(embedding, dict(nearest), lexical)
+        vector_scores = self._similarities(embedding, [id for id, _ in nearest], lexical)
         fused = self._fuse(lexical_scores, vector_scores, detect(query))
         best = sorted(fused, key=lambda id: (-fused[id], id))[:count]
         chunks = self.indexes.library.chunks(best)
         lexical_ranks = {id: rank for rank, (id, _) in enumerate(lexical, 1)}
-        vector_ranks = {id: rank for rank, (id, _) in enumerate(nearest, 1)}
+        by_vector = sorted((id for id, _ in nearest if id in vector_scores), key=lambda id: (-vector_scores[id], id))
+        vector_ranks = {id: rank for rank, id in enumerate(by_vector, 1)}
         return [
             Hit(
                 chunks[id],
@@ -86,15 +87,14 @@ class HybridRetriever:
             scores |= dict(self.indexes.lexical.search(query, len(missing), only=missing))
         return scores
 
-    def _complete_vectors(
-        self, embedding: NDArray[np.float32] | None, scores: dict[int, float], lexical: Sequence[tuple[int, float]]
+    def _similarities(
+        self, embedding: NDArray[np.float32] | None, nearest: Sequence[int], lexical: Sequence[tuple[int, float]]
     ) -> dict[int, float]:
-        """Cosine similarity of every candidate; none where there is no embedding."""
-        missing = [id for id, _ in lexical if id not in scores]
-        if embedding is not None and missing:
-            stored = self.indexes.library.vectors(missing, self.encoder.name)
-            scores |= {id: float(vector @ embedding) for id, vector in stored.items()}
-        return scores
+        """Similarity of every candidate, its whole and its best sentence counted alike; none without an embedding."""
+        if embedding is None:
+            return {}
+        stored = self.indexes.library.vectors([*nearest, *(id for id, _ in lexical)], self.encoder.name)
+        return {id: similarity(rows, embedding) for id, rows in stored.items()}
 
     def _fuse(self, lexical: dict[int, float], vectors: dict[int, float], language: Language) -> dict[int, float]:
         weight = self.config.vector_weight if self.config.vector_weight is not None else VECTOR_WEIGHT[language]

@@ -1,6 +1,6 @@
-"""Nearest neighbours of embeddings by FAISS: exact up to 200,000 chunks, an inverted file (IVF) beyond.
+"""Nearest neighbours of embeddings by FAISS: exact up to 200,000 vectors, an inverted file (IVF) beyond.
 
-A flat index answers in 0.4 ms per thousand chunks of 384 dimensions on two cores and never misses; past `EXACT_UP_TO`
+A flat index answers in 0.4 ms per thousand vectors of 384 dimensions on two cores and never misses; past `EXACT_UP_TO`
 an inverted file with 4·√n lists, of which `_LISTS_SEARCHED` are searched, keeps a query in the low milliseconds.
 """
 
@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Batch: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Chunk ids of shape (n,) and their vectors of shape (n, dimension)."""
+"""Chunk ids of shape (n,), each as often as it has vectors, and the vectors of shape (n, dimension)."""
 
 EXACT_UP_TO = 200_000
 _LISTS_SEARCHED = 32
 _TRAINING_VECTORS_PER_LIST = 40
+_VECTORS_PER_CHUNK = 4
+"""Among so many vectors for each chunk that is wanted they are looked for: several near ones may be of one chunk."""
 _MANIFEST = "vectors.json"
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class VectorIndex:
             return
 
     def __len__(self) -> int:
-        """Number of chunks."""
+        """Number of vectors."""
         return 0 if self._index is None else int(self._index.ntotal)
 
     def ids(self) -> set[int]:
@@ -83,7 +85,7 @@ class VectorIndex:
     def search(
         self, query: NDArray[np.float32], k: int, *, only: Sequence[int] | None = None
     ) -> list[tuple[int, float]]:
-        """Up to `k` chunk ids with their cosine similarity, best first; `query` has shape (dimension,)."""
+        """Up to `k` chunk ids with the cosine similarity of their best vector, best first; `query` has shape (dimension,)."""
         index = self._index
         if index is None or not index.ntotal or k < 1 or (only is not None and not len(only)):
             return []
@@ -99,8 +101,13 @@ class VectorIndex:
             parameters = faiss.SearchParametersIVF(**(options | {"nprobe": lists}))
         else:
             parameters = faiss.SearchParameters(**options)
-        scores, ids = index.search(query[None].astype(np.float32), min(k, index.ntotal), params=parameters)
-        return [(int(id), float(score)) for id, score in zip(ids[0], scores[0], strict=True) if id >= 0]
+        wide = min(k * _VECTORS_PER_CHUNK, index.ntotal)
+        scores, ids = index.search(query[None].astype(np.float32), wide, params=parameters)
+        best: dict[int, float] = {}
+        for id, score in zip(ids[0], scores[0], strict=True):
+            if id >= 0:
+                best.setdefault(int(id), float(score))
+        return list(best.items())[:k]
 
     def update(
         self,
@@ -133,7 +140,7 @@ class VectorIndex:
         self._index, self.generation, self.encoder = index, generation, encoder
 
     def suits(self, expected: int) -> bool:
-        """Whether the present kind of index is right for so many chunks; if not it should be built anew."""
+        """Whether the present kind of index is right for so many vectors; if not it should be built anew."""
         import faiss
 
         large = isinstance(self._index, faiss.IndexIVF)

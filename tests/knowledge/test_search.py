@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -45,6 +46,44 @@ def shop(knowledge: Knowledge, folder: Path) -> Knowledge:
 def test_title_and_heading_are_searchable_though_not_in_the_passage(shop: Knowledge) -> None:
     best = shop.search("refunds", 3)[0].chunk
     assert (best.heading, best.text) == ("Returns › Refunds", "Money arrives after five days.")
+
+
+def test_a_fact_that_is_one_sentence_of_many_is_found_by_its_vector(folder: Path, tmp_path: Path) -> None:
+    filler = "Tables chairs shelves and beds are made of oak in our own workshop behind the harbour. " * 2
+    (folder / "long.md").write_text(f"{filler}\n\nDogs may enter. {filler}", "utf-8")
+    for number in range(20):
+        (folder / f"other{number}.md").write_text(
+            f"Dogs {number} sleep near harbour workshop {number} behind beds.", "utf-8"
+        )
+    knowledge = open_knowledge(tmp_path / "home", chunk_tokens=120)
+    try:
+        knowledge.ingest([folder])
+        hits = knowledge.search("may dogs enter", 30)
+    finally:
+        knowledge.close()
+
+    by_vector = sorted(hits, key=lambda hit: -(hit.vector_score or 0.0))
+    assert "Dogs may enter" in by_vector[0].chunk.text
+
+
+def test_a_library_of_the_first_format_is_taken_over(tmp_path: Path, folder: Path) -> None:
+    (folder / "a.md").write_text("Parcels arrive within three days.", "utf-8")
+    knowledge = open_knowledge(tmp_path / "home")
+    knowledge.ingest([folder])
+    knowledge.close()
+    file = next((tmp_path / "home").rglob("*.sqlite*"), None) or next((tmp_path / "home").rglob("*.db"))
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE embeddings SET vector = substr(vector, 1, 64)")  # the whole, without its sentences
+        connection.execute("ALTER TABLE embeddings DROP COLUMN rows")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+    again = open_knowledge(tmp_path / "home")
+    try:
+        assert again.search("when do parcels arrive", 1)[0].vector_score is not None
+        assert again.check().ok
+    finally:
+        again.close()
 
 
 def test_english_words_match_in_other_forms(shop: Knowledge) -> None:
