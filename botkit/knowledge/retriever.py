@@ -21,8 +21,8 @@ from botkit.language import detect
 from botkit.messages import Language
 from botkit.models import Encoder
 
-VECTOR_WEIGHT: dict[Language, float] = {"en": 0.65, "zh": 0.3}
-"""Measured for the built-in encoder, which knows little Chinese."""
+VECTOR_WEIGHT: dict[Language, float] = {"en": 0.85, "zh": 0.7}
+"""Measured for the built-in encoder, on help centres that no training saw and on the validation paragraphs."""
 _log = logging.getLogger(__name__)
 
 

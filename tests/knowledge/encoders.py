@@ -49,7 +49,7 @@ def open_knowledge(home: Path, encoder: WordEncoder | None = None, **config: obj
         encoder=lambda: model,
         count_tokens=count_tokens,
         config=KnowledgeConfig.model_validate(values),
-        retrieval=RetrievalConfig(),
+        retrieval=RetrievalConfig(vector_weight=0.5),  # the words of such an encoder say little more than BM25
     )
 
 
