@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "serve": "Run every front end that the configuration enables.",
     "plugins": "List front ends, or start a new one.",
     "models": "List, choose, fetch and export models.",
+    "data": "Clean, split, augment, balance and describe training data.",
     "evaluate": "Measure retrieval, reading, answering and the other models.",
     "config": "Check and show the configuration.",
     "doctor": "Say what is installed, what is missing, and whether all is well.",

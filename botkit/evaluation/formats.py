@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from botkit.data.jsonl import objects, read_text
 from botkit.errors import DataError
 from botkit.language import detect
 from botkit.messages import Language, Turn
@@ -61,11 +60,11 @@ class Intent:
 
 def read_reading(path: Path) -> list[ReadingExample]:
     """Examples of a SQuAD 1.1 or 2.0 file (JSON), or of JSON lines `{"title", "question", "context", "answers"}`."""
-    text = _text(path)
+    text = read_text(path)
     if text.lstrip().startswith("{") and '"data"' in text[:2000]:
         return list(_squad(path, text))
     examples = []
-    for line, row in _rows(path, text):
+    for line, row in objects(path, text):
         question, context = _field(path, line, row, "question"), _field(path, line, row, "context")
         if "answers" not in row:
             raise DataError(f"{path}:{line}: `answers` is missing; write [] where the context does not answer.")
@@ -99,7 +98,7 @@ def _squad(path: Path, text: str) -> Iterator[ReadingExample]:
 def read_questions(path: Path) -> list[RoutedQuestion]:
     """Questions for the whole bot: JSON lines with `question`, `route`, and where there are any `answers`, `history`, `lang`."""
     questions = []
-    for line, row in _rows(path, _text(path)):
+    for line, row in objects(path, read_text(path)):
         question = _field(path, line, row, "question")
         answers = tuple(str(answer) for answer in _list(path, line, row, "answers"))
         route = row.get("route", "answer" if answers else "unknown")
@@ -125,16 +124,16 @@ def read_questions(path: Path) -> list[RoutedQuestion]:
 
 def is_routed(path: Path) -> bool:
     """Whether a file holds questions for the whole bot, rather than paragraphs with questions."""
-    text = _text(path)
+    text = read_text(path)
     if '"data"' in text[:2000] and not text.lstrip().startswith('{"id"'):
         return False
-    return "context" not in next(_rows(path, text))[1]
+    return "context" not in next(objects(path, text))[1]
 
 
 def read_labelled(path: Path) -> list[LabelledText]:
     """Texts with tones: JSON lines `{"text", "label", "lang"}`."""
     found = []
-    for line, row in _rows(path, _text(path)):
+    for line, row in objects(path, read_text(path)):
         text, label = _field(path, line, row, "text"), _field(path, line, row, "label")
         if label not in ("negative", "neutral", "positive"):
             raise DataError(f"{path}:{line}: label is {label!r}; write negative, neutral or positive.")
@@ -146,7 +145,7 @@ def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
     """Conversations (`{"turns"}`, the person first) and intents (`{"questions", "answers"}`) of a file of JSON lines."""
     conversations: list[list[Turn]] = []
     intents: list[Intent] = []
-    for line, row in _rows(path, _text(path)):
+    for line, row in objects(path, read_text(path)):
         if "turns" in row:
             turns = [str(text) for text in _list(path, line, row, "turns")]
             conversations.append([Turn("bot" if number % 2 else "user", text) for number, text in enumerate(turns)])
@@ -157,34 +156,6 @@ def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
         else:
             raise DataError(f"{path}:{line}: neither `turns` nor `questions` with `answers` by persona.")
     return conversations, intents
-
-
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}).") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read ({error}).") from error
-    if not text.strip():
-        raise DataError(f"{path}: the file is empty.")
-    return text
-
-
-def _rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, written in enumerate(text.split("\n"), 1):
-        if not written.strip():
-            continue
-        try:
-            row = json.loads(written)
-        except ValueError as error:
-            raise DataError(f"{path}:{line}: not a JSON object ({error}). One object a line is expected.") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{line}: a JSON object is expected, found {type(row).__name__}.")
-        yield line, row
 
 
 def _field(path: Path, line: int, row: Mapping[str, Any], name: str) -> str:

@@ -37,7 +37,13 @@ _READER: Final = "python -m botkit.training.reader --data DATA --passes 2"
 _ENCODER: Final = "python -m botkit.training.encoder --data DATA"
 _HELP_CENTRES: Final = "help-centre passages in botkit/training/help_centres (written for botkit, Apache-2.0)"
 _READER_LATER: Final = "python -m botkit.training.reader --data DATA --passes 99"
-_SENTIMENT: Final = "python -m botkit.training.sentiment --data DATA --passes 3"
+_ENCODER_RUNS: Final = (
+    f"{_ENCODER} --base models/minilm-zh --english-weights --out models/encoder1 --minutes 27 --last-rate 0.5",
+    f"{_ENCODER} --base models/encoder1 --out models/encoder2 --minutes 46 --rate 8e-5 --embedding-rate 3e-4 "
+    "--public 2000 --english 0.4 --seed 2",
+    f"{_ENCODER} --base models/encoder2 --out models/encoder --minutes 18 --rate 6e-5 --embedding-rate 2e-4 "
+    "--public 700 --english 0.45 --seed 3",
+)
 
 
 @dataclass(frozen=True)
@@ -165,11 +171,7 @@ RECIPES: Final[dict[str, Recipe]] = {
             languages=["en", "zh"],
             commands=[
                 _CHINESE_BASE[0],
-                f"{_ENCODER} --base models/minilm-zh --english-weights --out models/encoder1 --minutes 27 --last-rate 0.5",
-                f"{_ENCODER} --base models/encoder1 --out models/encoder2 --minutes 46 --rate 8e-5 --embedding-rate 3e-4 "
-                "--public 2000 --english 0.4 --seed 2",
-                f"{_ENCODER} --base models/encoder2 --out models/encoder --minutes 18 --rate 6e-5 --embedding-rate 2e-4 "
-                "--public 700 --english 0.45 --seed 3",
+                *_ENCODER_RUNS,
                 "python -m botkit.training.ship encoder --model models/encoder --data DATA",
             ],
             limits=(
@@ -237,8 +239,9 @@ RECIPES: Final[dict[str, Recipe]] = {
             languages=["en", "zh"],
             commands=[
                 _CHINESE_BASE[0],
-                f"{_SENTIMENT} --base models/minilm-zh --out models/sentiment1 --minutes 30",
-                f"{_SENTIMENT} --base models/sentiment1 --out models/sentiment --minutes 12 --rate 6e-5 --seed 2",
+                *_ENCODER_RUNS,
+                "python -m botkit.training.sentiment --data DATA --base models/encoder --out models/sentiment --passes 99 "
+                "--minutes 28 --seed 3",
                 "python -m botkit.training.ship sentiment --model models/sentiment --data DATA",
             ],
             limits=(
@@ -262,7 +265,7 @@ RECIPES: Final[dict[str, Recipe]] = {
             licence="Apache-2.0 (weights); see the data's own licences",
             languages=["en", "zh"],
             commands=[
-                "python -m botkit.training.generator --data DATA --out models/generator --minutes 22",
+                "python -m botkit.training.generator --data DATA --out models/generator --minutes 28",
                 "python -m botkit.training.ship generator --model models/generator --data DATA",
             ],
             limits=(

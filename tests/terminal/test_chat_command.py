@@ -62,7 +62,8 @@ def test_control_c_leaves_without_a_word(tmp_path: Path) -> None:
     process.stdin.flush()
     assert process.stdout.readline() == b"Refunds take five days.\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    process.wait(timeout=60)  # before its input ends, which would be another way out
+    _, errors = process.communicate()
     assert (process.returncode, errors) == (130, b"")
 
 

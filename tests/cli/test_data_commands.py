@@ -1,0 +1,121 @@
+"""`botkit data`, as a person or a program runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from botkit.cli import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = 0
+    try:
+        main([str(one) for one in arguments])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    lines = [f'"<p>Text number {n} of {n * n} about {word}</p>",{n % 2}' for n, word in enumerate(WORDS)]
+    file = tmp_path / "t.csv"
+    file.write_text("text,label\n" + "\n".join([*lines, lines[0]]), encoding="utf-8")
+    return file
+
+
+WORDS = (
+    "ferries harbours timetables lanterns candles warranties invoices gardens bicycles trains museums libraries dentists "
+    "theatres hotels breakfasts kitchens holidays printers keyboards"
+).split()
+
+
+def test_prepare_split_and_describe(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clean.jsonl.gz"
+    code, told, _ = run(capsys, "data", "prepare", table, "--out", out, "--label", "0=no", "--label", "1=yes", "--json")
+    report = json.loads(told)
+    assert (code, report["read"], report["kept"], report["dropped"]) == (0, 21, 20, {"duplicate": 1})
+    assert report["mended"]["HTML removed"] == 21
+
+    code, told, errors = run(
+        capsys, "data", "split", out, "--method", "stratified", "--out", tmp_path / "parts", "--json"
+    )
+    assert (code, errors) == (0, "")
+    assert list(json.loads(told)["parts"].values()) == [16, 2, 2]
+    lines = (tmp_path / "parts" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 16
+    assert json.loads(lines[0])["label"] in ("yes", "no")
+
+    code, told, _ = run(capsys, "data", "stats", out, "--plot", tmp_path / "p.png", "--json")
+    report = json.loads(told)
+    assert report["classes"] == {"no": 10, "yes": 10}
+    assert report["words"]["text"]["max"] == 7
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+
+    code, told, _ = run(
+        capsys, "data", "augment", tmp_path / "parts" / "train.jsonl", "--out", tmp_path / "a.jsonl", "--json"
+    )
+    assert json.loads(told)["added"] == 16
+    code, told, _ = run(capsys, "data", "balance", out, "--out", tmp_path / "b.jsonl", "--method", "under", "--json")
+    assert json.loads(told)["after"] == {"no": 10, "yes": 10}
+
+
+def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
+    code, told, _ = run(capsys, "data", "prepare", table, "--out", tmp_path / "c.jsonl", "--dry-run")
+    assert code == 0
+    assert "20 of 21 labelled rows would be written" in told
+    assert not (tmp_path / "c.jsonl").exists()
+
+
+def test_a_leaking_split_is_not_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text(
+        "\n".join(json.dumps({"text": "the same words", "label": "a"}) for _ in range(10)), encoding="utf-8"
+    )
+    code, told, errors = run(capsys, "data", "split", file, "--out", tmp_path / "p")
+    assert code == 1
+    assert told == ""
+    assert "leaks between the parts; nothing was written" in errors
+    assert not (tmp_path / "p").exists()
+    code, _, _ = run(capsys, "data", "split", file, "--out", tmp_path / "p", "--allow-leaks")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("not json", "d.jsonl:2: not a JSON object"),
+        ('{"text": "b"}', "d.jsonl:2: `label`: missing"),
+        ('{"text": "  ", "label": "a"}', "d.jsonl:2: `text`: no words"),
+        ('{"text": "b", "label": 3}', "d.jsonl:2: `label`: input should be a valid string"),
+    ],
+)
+def test_a_broken_line_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, told: str) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"text": "a", "label": "x"}\n' + line, encoding="utf-8")
+    code, _, errors = run(capsys, "data", "balance", file, "--out", tmp_path / "o.jsonl")
+    assert code == 1
+    assert told in errors
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_wrong_offset_is_named_before_anything_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    row = {"question": "When?", "context": "It leaves at six.", "answers": [{"text": "six", "start": 2}]}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    code, _, errors = run(capsys, "data", "stats", file)
+    assert code == 1
+    assert "r.jsonl:1" in errors
+    assert "It is found at 13" in errors
+
+
+def test_options_say_what_is_possible(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
+    code, _, errors = run(capsys, "data", "split", table, "--out", tmp_path, "--method", "magic")
+    assert (code, "random, stratified, time, group" in errors) in ((2, True), (1, False))
+    code, _, errors = run(capsys, "data", "prepare", table, "--out", tmp_path / "o", "--label", "nonsense")
+    assert code == 2
+    assert "NAME=VALUE" in errors

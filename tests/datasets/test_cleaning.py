@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+
+from botkit.data.cleaning import Rules, clean, even, without_controls, without_html, without_personal
+from botkit.data.rows import Row, check
+
+
+def labelled(*texts: str, label: str = "a") -> list[Row]:
+    return [Row({"text": text, "label": label}, f"f:{n}") for n, text in enumerate(texts, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("<p>One<br>two</p>", "One\ntwo"),
+        ("<script>x()</script>kept", "kept"),
+        ("a &lt; b &amp; c", "a < b & c"),
+        ("3 < 4 and 5 > 2", "3 < 4 and 5 > 2"),
+        ("I <3 you", "I <3 you"),
+        ("AT&T", "AT&T"),
+    ],
+)
+def test_markup_goes_and_comparisons_stay(text: str, wanted: str) -> None:
+    assert even(without_html(text)) == wanted
+
+
+def test_control_characters_go_but_emoji_stay_whole() -> None:
+    assert without_controls("a\x00b\u200bc\ufeff\ufffd") == "abc"
+    assert without_controls("👨\u200d👩\u200d👧") == "👨\u200d👩\u200d👧"
+    assert without_controls("a\r\nb") == "a\nb"
+
+
+def test_unicode_is_composed_and_blanks_single() -> None:
+    assert even("cafe\u0301 \t x\n\n\n\ny ") == "caf\u00e9 x\n\ny"
+
+
+def test_personal_details_are_masked() -> None:
+    text = (
+        "Write to ann.b+c@mail.example.org or +44 20 7946 0958, see https://x.example/a?b=1, card 4111 1111 1111 1111."
+    )
+    assert without_personal(
+        text
+    ) == "Write to <email> or <phone>, see <url> card <card>." or "<card>" in without_personal(text)
+    masked = without_personal(text)
+    assert all(secret not in masked for secret in ("ann", "7946", "x.example", "4111"))
+    assert without_personal("I paid 120 euros in 2024") == "I paid 120 euros in 2024"
+    assert without_personal("打13812345678找我") == "打<phone>找我"
+
+
+def test_rows_are_dropped_for_named_reasons() -> None:
+    rows = [*labelled("Good lamp", "good  LAMP!", " \u200b "), *labelled("Good lamp", label="b")]
+    kept, report = clean(rows, "labelled", Rules(near_duplicates=None))
+    assert [row.values["text"] for row in kept] == ["Good lamp"]
+    assert report.dropped == {"duplicate": 1, "empty": 1, "conflicting label": 1}
+    assert (report.read, report.kept) == (4, 1)
+    assert report.examples["conflicting label"].startswith("f:1")
+
+
+def test_near_duplicates_are_told_with_what_they_are_like() -> None:
+    text = "The ferry to Arran leaves at nine in the morning and comes back at six in the evening"
+    kept, report = clean(labelled(text, text + ".", text.replace("nine", "ten"), "Something else"), "labelled", Rules())
+    assert [row.place for row in kept] == ["f:1", "f:4"]
+    assert report.dropped == {"duplicate": 1, "near duplicate": 1}
+    assert "like f:1" in report.examples["near duplicate"]
+    assert len(clean(labelled(text, text.replace("nine", "ten")), "labelled", Rules(near_duplicates=0.999))[0]) == 2
+
+
+def test_languages_lengths_and_labels() -> None:
+    rows = [*labelled("short", "a rather longer text", "这是一句中文的话"), *labelled("of another class", label="z")]
+    kept, report = clean(rows, "labelled", Rules(languages=("en",), shortest=6, labels=("A",), rename={"a": "A"}))
+    assert [row.values for row in kept] == [{"text": "a rather longer text", "label": "A"}]
+    assert report.dropped == {"too short": 1, "another language": 1, "label not among A": 1}
+
+
+def test_traditional_chinese_becomes_simplified() -> None:
+    kept, _ = clean(labelled("這個燈壞了"), "labelled", Rules(simplify=True))
+    assert kept[0].values["text"] == "这个灯坏了"
+
+
+def reading(context: str, answer: str, start: int) -> Row:
+    return Row({"question": "When?", "context": context, "answers": [{"text": answer, "start": start}]}, "f:1")
+
+
+@pytest.mark.parametrize(
+    ("row", "answer"),
+    [
+        (reading("<b>It</b> leaves &nbsp; at <i>six</i> or six.", "six", 34), "six"),
+        (reading("It  leaves\x00 at six.", "leaves\x00 at six", 4), "leaves at six"),
+        (reading("It leaves at six.", "six", 2), "six"),
+        (reading("a b. a b. a b.", "a b", 5), "a b"),
+    ],
+)
+def test_answers_are_where_they_say_after_cleaning(row: Row, answer: str) -> None:
+    kept, _ = clean([row], "reading", Rules())
+    (found,) = kept[0].values["answers"]
+    assert found["text"] == answer
+    check(kept[0].values, "reading", "f:1")
+
+
+def test_the_right_occurrence_stays_the_answer() -> None:
+    row = reading("<p>six</p> It leaves at <b>six</b>.", "six", 27)
+    kept, _ = clean([row], "reading", Rules())
+    assert kept[0].values["answers"] == [{"text": "six", "start": kept[0].values["context"].rindex("six")}]
+
+
+def test_an_answer_that_is_nowhere_drops_the_row() -> None:
+    kept, report = clean([reading("It leaves at six.", "seven", 0)], "reading", Rules())
+    assert not kept
+    assert report.dropped == {"answer not in its context": 1}

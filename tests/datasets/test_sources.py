@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from botkit.data.sources import guess_source, load
+from botkit.errors import DataError
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_tables_find_their_columns(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.csv", 'Review;Sentiment\n"Bad; very bad";negative\n不错;positive\n')
+    rows, kind = load(file)
+    assert kind == "labelled"
+    assert [dict(row.values) for row in rows] == [
+        {"text": "Bad; very bad", "label": "negative"},
+        {"text": "不错", "label": "positive"},
+    ]
+    assert rows[0].place == f"{file}:2"
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.tsv", "body\tstars\nfine\t5\n")
+    rows, _ = load(file, columns={"text": "body", "label": "stars"})
+    assert dict(rows[0].values) == {"text": "fine", "label": "5"}
+    with pytest.raises(DataError, match="no column 'stern'; there are body, stars"):
+        load(file, columns={"label": "stern"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a,b\n1,2\n", "neither a text column"),
+        ("text,label\n", "no rows below"),
+        ("text,label\na,b,c\n", ":2: more fields"),
+    ],
+)
+def test_faulty_tables(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        load(write(tmp_path / "t.csv", text))
+
+
+def test_squad_files(tmp_path: Path) -> None:
+    asked = {"id": "1", "question": "When?", "answers": [{"text": "six", "answer_start": 10}], "is_impossible": False}
+    never = {"id": "2", "question": "Why?", "answers": [], "is_impossible": True}
+    paragraph = {"context": "It leaves six.", "qas": [asked, never]}
+    file = write(tmp_path / "s.json", json.dumps({"data": [{"title": "A_B", "paragraphs": [paragraph]}]}))
+    rows, kind = load(file)
+    assert kind == "reading"
+    assert [row.values["answers"] for row in rows] == [[{"text": "six", "start": 10}], []]
+    assert rows[0].values["group"] == "A B"
+    broken = write(tmp_path / "b.json", json.dumps({"data": [{"paragraphs": [{"qas": [{"question": "?"}]}]}]}))
+    with pytest.raises(DataError, match="not in the SQuAD format"):
+        load(broken)
+
+
+def slack_message(ts: float, user: str, text: str, **more: str) -> dict[str, str]:
+    return {"type": "message", "ts": f"{ts:.6f}", "user": user, "text": text, **more}
+
+
+def slack_days() -> dict[str, list[dict[str, str]]]:
+    first = [
+        slack_message(100, "U1", "Hi <@U2>, is <https://x.example|the page> down &amp; out?"),
+        slack_message(160, "U1", "Anybody?"),
+        slack_message(200, "U2", "Looking"),
+        slack_message(210, "U3", "joined", subtype="channel_join"),
+    ]
+    later = [
+        slack_message(90_000, "U4", "Lunch?"),
+        slack_message(90_100, "U1", "Yes", thread_ts="90000.000000"),
+        slack_message(90_050, "U4", "Where?", thread_ts="90000.000000"),
+    ]
+    return {"2026-01-01.json": first, "2026-01-02.json": later}
+
+
+def test_slack_exports(tmp_path: Path) -> None:
+    for name, day in slack_days().items():
+        write(tmp_path / "export" / "general" / name, json.dumps(day))
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        for name, day in slack_days().items():
+            archive.writestr(f"general/{name}", json.dumps(day))
+        archive.writestr("users.json", "[]")
+    for path in (tmp_path / "export", tmp_path / "export.zip"):
+        rows, kind = load(path)
+        assert kind == "dialogue"
+        assert [row.values["turns"] for row in rows] == [
+            ["Hi , is the page down & out?\nAnybody?", "Looking"],
+            ["Where?", "Yes"],
+        ]
+        assert rows[0].values["time"].startswith("1970-01-01T00:01:40")
+
+
+def test_a_folder_that_is_no_export(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="as a Slack export has"):
+        load(tmp_path)
+
+
+def test_telegram_exports(tmp_path: Path) -> None:
+    def message(at: int, who: str, text: object) -> dict[str, object]:
+        return {"id": at, "type": "message", "date_unixtime": str(at), "from_id": who, "text": text}
+
+    messages = [
+        message(10, "user1", ["Is it ", {"type": "bold", "text": "open"}, "?"]),
+        {"id": 2, "type": "service", "text": ""},
+        message(20, "user2", "Yes"),
+        message(20_000, "user2", "We close now"),
+        message(20_010, "user1", "Ok"),
+    ]
+    for whole in ({"messages": messages}, {"chats": {"list": [{"messages": messages}]}}):
+        rows, _ = load(write(tmp_path / "result.json", json.dumps(whole)))
+        assert [row.values["turns"] for row in rows] == [["Is it open?", "Yes"], ["We close now", "Ok"]]
+    rows, _ = load(tmp_path / "result.json", gap=timedelta(days=1))
+    assert rows[0].values["turns"] == ["Is it open?", "Yes\nWe close now", "Ok"]
+
+
+def test_own_conversations_end_at_a_thumb_down(tmp_path: Path) -> None:
+    turns = [
+        {"conversation": "a", "role": "user", "text": "When?"},
+        {"conversation": "a", "role": "bot", "text": "At six.", "rating": 1},
+        {"conversation": "a", "role": "user", "text": "Why?"},
+        {"conversation": "a", "role": "bot", "text": "Because.", "rating": -1},
+        {"conversation": "b", "role": "user", "text": "Hm?"},
+        {"conversation": "b", "role": "bot", "text": "What?"},
+    ]
+    file = write(tmp_path / "c.jsonl", "\n".join(json.dumps(turn) for turn in turns))
+    assert guess_source(file) == "botkit"
+    assert [row.values["turns"] for row in load(file, rated="good")[0]] == [["When?", "At six."]]
+    assert [len(row.values["turns"]) for row in load(file)[0]] == [4, 2]
+
+
+def test_what_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no known form"):
+        load(write(tmp_path / "x.json", "[1, 2]"))
+    with pytest.raises(DataError, match="no such file"):
+        load(tmp_path / "none.csv")
+    (tmp_path / "g.csv").write_bytes("文本,标签\n好,a\n".encode("gb18030"))
+    with pytest.raises(DataError, match="iconv"):
+        load(tmp_path / "g.csv")
