@@ -39,9 +39,6 @@ def test_personal_details_are_masked() -> None:
     text = (
         "Write to ann.b+c@mail.example.org or +44 20 7946 0958, see https://x.example/a?b=1, card 4111 1111 1111 1111."
     )
-    assert without_personal(
-        text
-    ) == "Write to <email> or <phone>, see <url> card <card>." or "<card>" in without_personal(text)
     masked = without_personal(text)
     assert all(secret not in masked for secret in ("ann", "7946", "x.example", "4111"))
     assert without_personal("I paid 120 euros in 2024") == "I paid 120 euros in 2024"

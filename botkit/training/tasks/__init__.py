@@ -1,0 +1,1 @@
+"""One module a task: its rows made into tensors, its model, its loss and its validation figures."""

@@ -1,0 +1,178 @@
+"""What the tasks share: reading their sources, and what they hand to the training run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botkit.data.rows import Kind, Row, check, read_rows
+from botkit.data.splits import split
+from botkit.errors import DataError, MissingExtraError, ModelError
+from botkit.training.recipe import HUB, DataConfig, SourceConfig
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SourcedRow:
+    """A row and the source it is from."""
+
+    values: Mapping[str, Any]
+    place: str
+    source: SourceConfig
+
+
+@dataclass
+class Setup:
+    """What a task hands to the run: everything that `Trainer` needs, and which figure is to grow (or shrink)."""
+
+    model: Any
+    tokenizer: Any
+    train: Any
+    valid: Any
+    collator: Any
+    metric: str
+    greater_is_better: bool
+    metrics: Callable[[Any], dict[str, float]] | None = None
+    trainer: type[Any] | None = None
+    trainer_options: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the card tells: rows, labels, languages."""
+    last_step: Callable[[Path], None] | None = None
+    """Called with the folder once the model is saved there."""
+
+
+def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedRow], list[SourcedRow]]:
+    """Training and validation rows, all validated. Raises `DataError` naming file and line."""
+    train = [row for source in data.train for row in _source(source, kind, seed)]
+    valid = [row for source in data.valid for row in _source(source, kind, seed)]
+    if not data.valid:
+        key = data.group or ("title" if kind == "reading" else "")
+        grouped = bool(key) and len({row.values.get(key) for row in train}) > 2
+        shares = {"train": 1 - data.valid_share, "valid": data.valid_share}
+        plain = [Row(row.values, row.place) for row in train]
+        if len(plain) < 2:
+            raise DataError("One row is too few to train and to validate on.")
+        parts = split(plain, shares, "group" if grouped else "random", key=key, seed=seed)
+        train, valid = [train[i] for i in parts["train"]], [train[i] for i in parts["valid"]]
+    repeated = [row for row in train for _ in range(row.source.repeat)]
+    if not repeated:
+        raise DataError("There are no rows to train on.")
+    return repeated, valid
+
+
+def _source(source: SourceConfig, kind: Kind, seed: int) -> list[SourcedRow]:
+    rows = hub_rows(source.path, kind) if source.path.startswith(HUB) else read_rows(Path(source.path), kind)[0]
+    if source.limit and len(rows) > source.limit:
+        rows = random.Random(seed).sample(rows, source.limit)
+    found = [SourcedRow(row.values, row.place, source) for row in rows]
+    return [simplified for row in found if (simplified := _simplified(row))] if source.simplify else found
+
+
+def _simplified(row: SourcedRow) -> SourcedRow | None:
+    """The row in Simplified Chinese; None where that would move an answer."""
+    from opencc import OpenCC
+
+    convert = _converters.setdefault("t2s", OpenCC("t2s")).convert
+    values = dict(row.values)
+    for name in ("text", "question", "title"):
+        if isinstance(values.get(name), str):
+            values[name] = convert(values[name])
+    if "turns" in values:
+        values["turns"] = [convert(turn) for turn in values["turns"]]
+    if "context" in values:
+        context = convert(values["context"])
+        if len(context) != len(values["context"]):
+            return None
+        values["context"] = context
+        values["answers"] = [
+            {"text": context[a["start"] : a["start"] + len(a["text"])], "start": a["start"]} for a in values["answers"]
+        ]
+    return SourcedRow(values, row.place, row.source)
+
+
+_converters: dict[str, Any] = {}
+
+
+def hub_rows(name: str, kind: Kind) -> list[Row]:
+    """Rows of `hub:DATASET[#CONFIG]:SPLIT`, by its usual columns. Raises `DataError` where it cannot be fetched."""
+    dataset, _, part = name.removeprefix(HUB).rpartition(":")
+    dataset, _, configuration = dataset.partition("#")
+    if not dataset or not part:
+        raise DataError(
+            f"{name}: write hub:DATASET:SPLIT or hub:DATASET#CONFIG:SPLIT, as hub:rajpurkar/squad_v2:train."
+        )
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise MissingExtraError("Data from the hub", "train") from error
+    try:
+        loaded = load_dataset(dataset, configuration or None, split=part)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise DataError(f"{name}: cannot be fetched ({reason}). Check the name and the network.") from error
+    return [Row(values, f"{name}:{number}") for number, values in enumerate(as_rows(loaded, kind, name), 1)]
+
+
+def as_rows(loaded: Any, kind: Kind, name: str) -> list[dict[str, Any]]:
+    """Rows of a `datasets.Dataset` with the columns that SQuAD-style and classification sets have."""
+    columns = set(loaded.column_names)
+    found = []
+    if kind == "reading":
+        if not {"question", "context", "answers"} <= columns:
+            raise DataError(f"{name}: has the columns {sorted(columns)}; question, context and answers are needed.")
+        for one in loaded:
+            golds = one["answers"]
+            starts = golds.get("answer_start", golds.get("start", []))
+            pairs = dict.fromkeys(zip(golds["text"], starts, strict=True))
+            answers = [{"text": text, "start": int(start)} for text, start in pairs]
+            values = {"question": one["question"], "context": one["context"], "answers": answers}
+            found.append({**values, "title": str(one.get("title") or "")})
+    elif kind == "labelled":
+        text = next((column for column in ("text", "sentence", "review", "content") if column in columns), None)
+        if text is None or "label" not in columns:
+            raise DataError(f"{name}: has the columns {sorted(columns)}; text (or sentence) and label are needed.")
+        names = getattr(loaded.features["label"], "names", None)
+        for one in loaded:
+            label = names[one["label"]] if names else str(one["label"])
+            found.append({"text": one[text], "label": label})
+    else:
+        column = "text" if "text" in columns else None
+        if kind != "text" or column is None:
+            raise DataError(f"{name}: only reading, labelled and text rows can come from the hub.")
+        found = [{"text": one[column]} for one in loaded if one[column].strip()]
+    for number, values in enumerate(found, 1):
+        check(values, kind, f"{name}:{number}")
+    return found
+
+
+def load_model(auto_class: str, folder: str | Path, **options: Any) -> tuple[Any, Any]:
+    """A model and its tokenizer, or a `ModelError` that says why not."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = getattr(transformers, auto_class).from_pretrained(folder, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, use_fast=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ModelError(f"{folder}: transformers cannot load it as {auto_class} ({reason}).") from error
+    return model, tokenizer
+
+
+def with_dropout(dropout: float | None, names: Sequence[str]) -> dict[str, float]:
+    """Settings of a model's configuration for its dropout; none keeps its own."""
+    return {} if dropout is None else dict.fromkeys(names, dropout)
+
+
+def shortest_limit(tokenizer: Any, model: Any, wanted: int) -> int:
+    """`max_length`, no longer than the model has positions."""
+    positions = getattr(model.config, "max_position_embeddings", None) or getattr(model.config, "n_positions", None)
+    offset = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
+    longest = min(tokenizer.model_max_length, (positions or wanted) - offset)
+    return int(min(wanted, longest))

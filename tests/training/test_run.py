@@ -1,0 +1,300 @@
+"""`botkit train`: every task on tiny models, and what happens when it is cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from botkit.errors import DataError, ModelError
+from botkit.training.recipe import Recipe, load_recipe
+from botkit.training.restore import restore
+from botkit.training.run import Trained, freeze, train, whole
+from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def recipe(task: str, data: Path, *sets: str, **values: Any) -> Recipe:
+    plain = {"data.train": [str(data)], "epochs": 2, "batch_size": 8, "max_length": 64, "stride": 8, **values}
+    return load_recipe(task, None, plain, ["precision=float32", *sets])  # type: ignore[arg-type]
+
+
+def run(task: str, data: Path, folder: Path | None, out: Path, *sets: str, **values: Any) -> Trained:
+    return train(recipe(task, data, *sets, **values), folder, out)
+
+
+def test_a_classifier_learns_and_can_be_used(bert: Path, tmp_path: Path) -> None:
+    data, valid = tones(tmp_path / "t.jsonl"), tones(tmp_path / "v.jsonl", 20, seed=9)
+    values = {"data.valid": [str(valid)], "epochs": 12, "learning_rate": 3e-3}
+    news: list[dict[str, Any]] = []
+    made = train(
+        recipe("classifier", data, "schedule=cosine", "warm_up=0.1", **values),
+        bert,
+        tmp_path / "out",
+        listener=lambda one: news.append(dict(one)),
+    )
+    assert made.metrics["macro_f1"] > 0.9
+    assert made.facts["labels"] == ["negative", "positive"]
+    assert [one["step"] for one in news if set(one) == {"step", "steps", "epoch"}] == list(range(1, made.steps + 1))
+
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(made.folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(made.folder)
+    said = model(**tokenizer("it is good", return_tensors="pt")).logits.argmax().item()
+    assert model.config.id2label[said] == "positive"
+    card = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert f"| macro_f1 | {made.metrics['macro_f1']:.4f} |" in card
+    assert (made.folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((made.folder / "logs").glob("events*"))
+    told = json.loads((made.folder / "training.json").read_text(encoding="utf-8"))
+    rates = [one["learning_rate"] for one in told["history"] if "learning_rate" in one]
+    assert max(rates) == pytest.approx(3e-3, rel=0.05)
+    assert rates[-1] < rates[len(rates) // 2]
+
+
+def test_the_best_checkpoint_is_kept_and_training_stops_early(bert: Path, tmp_path: Path) -> None:
+    data, valid = tones(tmp_path / "t.jsonl", 16), tones(tmp_path / "v.jsonl", 20, seed=9)
+    made = run(
+        "classifier", data, bert, tmp_path / "out", "early_stopping.patience=2", **{"data.valid": [str(valid)], "epochs": 40,
+        "learning_rate": 1e-2}
+    )  # fmt: skip
+    assert made.stopped_early
+    history = json.loads((made.folder / "training.json").read_text(encoding="utf-8"))["history"]
+    figures = [one["eval_macro_f1"] for one in history if "eval_macro_f1" in one]
+    assert made.metrics["macro_f1"] == max(figures)
+    assert figures.index(max(figures)) == len(figures) - 3
+
+
+def test_a_source_may_know_only_some_labels(bert: Path, tmp_path: Path) -> None:
+    two = tones(tmp_path / "two.jsonl", 12)
+    three = write_rows(tmp_path / "three.jsonl", [{"text": f"river {n}", "label": "neutral"} for n in range(6)])
+    sources = [{"path": str(two), "labels": ["negative", "positive"]}, str(three)]
+    made = run("sentiment", two, bert, tmp_path / "out", **{"data.train": sources, "epochs": 1})
+    assert made.facts["labels"] == ["negative", "neutral", "positive"]
+    with pytest.raises(DataError, match=r"three.jsonl:1: the label 'neutral' is not among negative, positive"):
+        run("classifier", two, bert, tmp_path / "o2", "labels=[negative,positive]", **{"data.train": sources})
+
+
+def test_a_reader_learns_windows_and_no_answers(bert: Path, tmp_path: Path) -> None:
+    made = run("reader", questions(tmp_path / "q.jsonl"), bert, tmp_path / "out")
+    assert {"exact", "f1", "loss"} <= set(made.metrics)
+    assert (made.facts["answerable"], made.facts["windows"]) >= (1, made.facts["train_rows"])
+    from transformers import AutoModelForQuestionAnswering
+
+    AutoModelForQuestionAnswering.from_pretrained(made.folder)
+
+
+def test_an_encoder_learns_from_pairs_and_mined_negatives(bert: Path, tmp_path: Path) -> None:
+    made = run(
+        "encoder", questions(tmp_path / "q.jsonl"), bert, tmp_path / "out", "negatives.each=1", "negatives.margin=0",
+        "negatives.skip=0",
+    )  # fmt: skip
+    assert 0 <= made.metrics["recall_at_1"] <= made.metrics["recall_at_5"] <= 1
+    from sentence_transformers import SentenceTransformer
+
+    assert SentenceTransformer(str(made.folder)).encode("river").shape == (32,)
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "gru", "lstm"])
+def test_a_generator_from_nothing(architecture: str, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"turns": ["hi", "hello", f"I am {n}", f"good, {n}"]} for n in range(12)]
+    rows += [{"text": "the river is long and wide " * 3}]
+    rows += [{"lang": "en", "questions": ["how are you", "all well?"], "answers": {"friendly": "fine", "witty": "ha"}}]
+    data = write_rows(tmp_path / "d.jsonl", rows)
+    shape = ["scratch.vocabulary=300", "scratch.width=32", "scratch.layers=1", f"scratch.architecture={architecture}"]
+    made = run("generator", data, None, tmp_path / "out", *shape, base="scratch", learning_rate=1e-2, epochs=30)
+    assert made.metrics["perplexity"] == pytest.approx(torch.tensor(made.metrics["loss"]).exp().item(), rel=1e-4)
+    assert made.metrics["perplexity"] < 60, "of 300 pieces, most are ruled out"
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import botkit.models.recurrent  # noqa: F401
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(made.folder), AutoTokenizer.from_pretrained(made.folder)
+    ids = tokenizer("<|friendly|><|user|>hi<|bot|>", return_tensors="pt").input_ids
+    said = model.generate(input_ids=ids, max_new_tokens=4, do_sample=False)
+    assert said.shape[1] > ids.shape[1]
+
+
+@pytest.mark.parametrize("task", ["classifier", "reader", "encoder"])
+def test_low_rank_adaptation_is_merged(task: str, bert: Path, tmp_path: Path) -> None:
+    data = tones(tmp_path / "d.jsonl", 16) if task == "classifier" else questions(tmp_path / "d.jsonl")
+    made = run(task, data, bert, tmp_path / "out", "lora.rank=2", "lora.targets=[query,value]", learning_rate=1e-2)
+    assert made.facts["learning_parameters"] < made.facts["all_parameters"] / 5
+    before, after = load_file(bert / "model.safetensors"), load_file(made.folder / "model.safetensors")
+    plain = {name.removeprefix("bert."): weight for name, weight in after.items()}
+    name = "encoder.layer.0.attention.self.{}.weight"
+    assert not torch.equal(before[name.format("query")], plain[name.format("query")])
+    assert torch.equal(before[name.format("key")], plain[name.format("key")])
+
+
+def test_frozen_parts_do_not_change(bert: Path, tmp_path: Path) -> None:
+    made = run(
+        "classifier", tones(tmp_path / "t.jsonl", 16), bert, tmp_path / "out", "freeze=[embeddings,layers.0]",
+        learning_rate=1e-2,
+    )  # fmt: skip
+    before, after = load_file(bert / "model.safetensors"), load_file(made.folder / "model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[f"bert.{name}"])}
+    assert changed
+    assert all(name.startswith(("encoder.layer.1", "pooler")) for name in changed)
+
+
+def test_a_part_that_is_not_there_cannot_be_frozen(bert: Path) -> None:
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(bert)
+    with pytest.raises(ModelError, match=r"no weight of this model is in 'layers.7'.*encoder.layer"):
+        freeze(model, ("layers.7",))
+    with pytest.raises(ModelError, match="nothing is left to learn"):
+        freeze(model, ("embeddings", "encoder", "pooler"))
+
+
+def test_what_was_killed_goes_on_and_ends_with_the_same_weights(bert: Path, tmp_path: Path) -> None:
+    data = tones(tmp_path / "t.jsonl", 64)
+    common = ["--data", str(data), "--base", str(bert), "--epochs", "10", "--batch-size", "4"]
+    common += [
+        "--set",
+        "precision=float32",
+        "--set",
+        "early_stopping=null",
+        "--set",
+        "max_length=32",
+        "--set",
+        "stride=4",
+    ]
+    common += ["--json", "--home", str(tmp_path / "home")]
+
+    def command(out: str) -> list[str]:
+        return [sys.executable, "-m", "botkit", "train", "classifier", "--out", str(tmp_path / out), *common]
+
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'plugins'}"}
+    whole_run = subprocess.run(command("whole"), env=environment, capture_output=True, text=True, check=False)
+    assert whole_run.returncode == 0, whole_run.stderr
+    assert json.loads(whole_run.stdout)["resumed_from"] == 0
+
+    for _ in range(2):
+        process = subprocess.Popen(
+            command("cut"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        known = set((tmp_path / "cut" / "checkpoints").glob("checkpoint-*"))
+        deadline = time.monotonic() + 120
+        while set((tmp_path / "cut" / "checkpoints").glob("checkpoint-*")) <= known and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run(command("cut"), env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["resumed_from"] > 0 or process.returncode == 0
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert told["metrics"] == json.loads(whole_run.stdout)["metrics"]
+
+    again = subprocess.run(command("cut"), env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "finished already" in again.stderr
+
+
+def test_checkpoints_of_another_run_are_not_taken(bert: Path, tmp_path: Path) -> None:
+    data = tones(tmp_path / "t.jsonl", 16)
+    run("classifier", data, bert, tmp_path / "out")
+    with pytest.raises(ModelError, match="begun with another recipe"):
+        run("classifier", data, bert, tmp_path / "out", seed=7)
+    assert train(recipe("classifier", data, seed=7), bert, tmp_path / "out", restart=True).steps
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me", encoding="utf-8")
+    with pytest.raises(ModelError, match="holds other files"):
+        run("classifier", data, bert, tmp_path / "mine")
+    with pytest.raises(ModelError, match="holds other files"):
+        train(recipe("classifier", data), bert, tmp_path / "mine", restart=True)
+    assert (tmp_path / "mine" / "notes.txt").read_text(encoding="utf-8") == "keep me"
+
+
+def test_a_half_written_checkpoint_is_not_whole(tmp_path: Path) -> None:
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        (tmp_path / name).touch()
+    assert not whole(tmp_path)
+    (tmp_path / "trainer_state.json").write_text('{"global_st', encoding="utf-8")
+    assert not whole(tmp_path)
+    (tmp_path / "trainer_state.json").write_text("{}", encoding="utf-8")
+    assert whole(tmp_path)
+
+
+def test_a_disk_that_is_too_full_is_told_before(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(ModelError, match="checkpoints of this run need"):
+        run("classifier", tones(tmp_path / "t.jsonl", 16), bert, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "told"),
+    [
+        ("classifier", [{"text": "a", "label": "x"}] * 4, "All rows have the label 'x'"),
+        ("classifier", [{"text": "a", "label": "x"}, {"text": "b"}], "d.jsonl:2: `label`: missing"),
+        (
+            "sentiment",
+            [{"text": "a", "label": "good"}] * 4,
+            "d.jsonl:1: the label 'good' is not among negative, neutral",
+        ),
+        (
+            "reader",
+            [{"question": "q", "context": "abc", "answers": [{"text": "c", "start": 0}]}] * 4,
+            "It is found at 2",
+        ),
+        (
+            "encoder",
+            [{"question": f"q{n}", "context": "abc", "answers": []} for n in range(9)],
+            "learns from answerable",
+        ),
+        ("generator", [{"turns": ["a", "b"], "persona": "grumpy"}] * 4, "the persona 'grumpy' is not among"),
+        ("generator", [{"question": "q", "context": "c"}] * 2, "d.jsonl:1: neither"),
+    ],
+)
+def test_faulty_rows_are_named_before_training(
+    task: str, rows: list[dict[str, Any]], told: str, bert: Path, tmp_path: Path
+) -> None:
+    base = {"base": "scratch"} if task == "generator" else {}
+    with pytest.raises(DataError, match=told):
+        run(task, write_rows(tmp_path / "d.jsonl", rows), bert, tmp_path / "out", **base)
+
+
+def test_a_loss_that_is_no_number_is_told() -> None:
+    from botkit.training.run import _best
+
+    with pytest.raises(DataError, match="Lower the learning rate"):
+        _best([{"step": 3, "eval_loss": float("nan")}], "loss", greater=False)
+
+
+@pytest.mark.parametrize("role", ["encoder", "reader", "sentiment", "generator"])
+def test_a_shipped_model_can_be_turned_back(role: str, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    from botkit.models.registry import BUILTIN_FOLDER
+
+    folder = restore(BUILTIN_FOLDER / role, tmp_path / role)
+    assert AutoModel.from_pretrained(folder).num_parameters() > 1_000_000
+    if role == "encoder":
+        from sentence_transformers import SentenceTransformer
+
+        from botkit.models.encoder import OnnxEncoder
+
+        texts = ["How much is delivery?", "送货要多少钱？"]
+        first, second = SentenceTransformer(str(folder)).encode(texts), OnnxEncoder(BUILTIN_FOLDER / role).encode(texts)
+        assert ((first * second).sum(1) > 0.97).all()
