@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "models": "List, choose, fetch and export models.",
     "data": "Clean, split, augment, balance and describe training data.",
     "train": "Fine-tune a model, or train a small one from nothing.",
+    "tune": "Search for better hyperparameters.",
     "evaluate": "Measure retrieval, reading, answering and the other models.",
     "config": "Check and show the configuration.",
     "doctor": "Say what is installed, what is missing, and whether all is well.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from botkit.evaluation.reader import Track
+    from botkit.evaluation.scored import Scored
     from botkit.knowledge.ingest import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the models and the whole bot.")
@@ -30,6 +31,16 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="The file to measure on; it may be gzipped.", show_default=False)
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples, chosen at random.")]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option("--predictions", help="Write what came of each example to this file, for compare and report."),
+]
+IntervalsOption = Annotated[
+    bool, typer.Option("--intervals", help="Give each figure its 95 % bootstrap interval (extra train).")
+]
+SlicesOption = Annotated[
+    bool, typer.Option("--slices", help="Also by language, length, question word and the like: where it is weak.")
+]
 FailuresOption = Annotated[
     Path | None, typer.Option("--failures", help="Write what went wrong to this file, as JSON lines.")
 ]
@@ -42,6 +53,9 @@ def reader(
     threshold: Annotated[
         float, typer.Option(help="Margin over no answer below which the reader declines, in logits.")
     ] = 0.0,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -53,9 +67,11 @@ def reader(
     settings = settings_from(config, home)
     examples = chosen(formats.read_reading(data), limit)
     model = load_reader(settings.config.models, settings.paths)
+    scored: list[Scored] = []
     with _bars("Reading", hidden=as_json) as (track, _):
-        report = evaluate_reader(model, examples, threshold=threshold, track=track)
-    _tell({**report, "model": model.name}, as_json)
+        report = evaluate_reader(model, examples, threshold=threshold, track=track, collect=scored.append)
+    further = _further(scored, predictions, with_intervals, with_slices, "f1")
+    _tell({**report, "model": model.name, **further}, as_json)
 
 
 @app.command()
@@ -64,6 +80,9 @@ def retrieval(
     limit: LimitOption = None,
     half: Annotated[str, typer.Option(help="Which half of the search: lexical, vector, or fused.")] = "fused",
     compare: Annotated[bool, typer.Option("--compare", help="Measure both halves beside their fusion.")] = False,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -76,9 +95,12 @@ def retrieval(
     halves = HALVES if compare else (half,)
     settings = settings_from(config, home)
     examples = _limited_questions(formats.read_reading(data), limit)
+    scored: list[Scored] = []
     with _bars("Searching", hidden=as_json) as (track, progress):
-        report = evaluate_retrieval(settings, examples, halves=halves, track=track, progress=progress)
-    _tell(report, as_json)
+        report = evaluate_retrieval(
+            settings, examples, halves=halves, track=track, progress=progress, collect=scored.append
+        )
+    _tell(report | _further(scored, predictions, with_intervals, with_slices, "recall_at_1"), as_json)
 
 
 @app.command()
@@ -89,6 +111,9 @@ def qa(
         Path | None, typer.Option(help="Folder of documents that a question file asks about; what ships by default.")
     ] = None,
     failures: FailuresOption = None,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -119,7 +144,8 @@ def qa(
         _write(
             failures, "".join(f"{json.dumps(one.as_json(), ensure_ascii=False)}\n" for one in asked if not one.right)
         )
-    _tell(report, as_json)
+    scored = [one.scored() for one in asked]
+    _tell(report | _further(scored, predictions, with_intervals, with_slices, "accuracy"), as_json)
 
 
 def _write(file: Path, text: str) -> None:
@@ -137,12 +163,18 @@ def sentiment(
         str | None,
         typer.Option(help="What to choose among, with commas; by default the labels that occur in the data."),
     ] = None,
+    with_fairness: Annotated[
+        bool, typer.Option("--fairness", help="Compare the tone of plain sentences about different people.")
+    ] = False,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
     """Classify labelled texts."""
-    from botkit.evaluation.sentiment import evaluate_sentiment
+    from botkit.evaluation.sentiment import evaluate_sentiment, fairness
     from botkit.models.registry import load_sentiment
     from botkit.models.sentiment import LABELS
 
@@ -152,9 +184,13 @@ def sentiment(
     settings = settings_from(config, home)
     examples = chosen(formats.read_labelled(data), limit)
     model = load_sentiment(settings.config.models, settings.paths)
+    scored: list[Scored] = []
     with _bars("Classifying", hidden=as_json) as (track, _):
-        report = evaluate_sentiment(model, examples, labels=among, track=track)
-    _tell({**report, "model": model.name}, as_json)
+        report = evaluate_sentiment(model, examples, labels=among, track=track, collect=scored.append)
+    further = _further(scored, predictions, with_intervals, with_slices, "accuracy")
+    if with_fairness:
+        further["fairness"] = fairness(model)
+    _tell({**report, "model": model.name, **further}, as_json)
 
 
 @app.command()
@@ -162,6 +198,12 @@ def generator(
     data: DataOption,
     limit: LimitOption = None,
     persona: Annotated[str, typer.Option(help="Whose answers count for intents.")] = "friendly",
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Generate replies to so many turns and give BLEU and ROUGE-L (extra train).")
+    ] = 0,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -179,9 +221,122 @@ def generator(
             formats.Intent(intent.language, tuple(chosen(intent.questions, each)), intent.answers) for intent in intents
         ]
     model = load_generator(settings.config.models, settings.paths)
+    scored: list[Scored] = []
     with _bars("Generating", hidden=as_json) as (track, _):
-        report = evaluate_generator(model, conversations, intents, persona=persona, track=track)
-    _tell({**report, "model": model.name}, as_json)
+        report = evaluate_generator(
+            model, conversations, intents, persona=persona, track=track, overlap=overlap, collect=scored.append
+        )
+    further = _further(scored, predictions, with_intervals, with_slices, "intent_accuracy") if scored else {}
+    _tell({**report, "model": model.name, **further}, as_json)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Predictions of the one model.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Predictions of the other, on the same data.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether the second is better, and by how much: paired bootstrap and permutation test."""
+    from botkit.evaluation.scored import compare as compared
+    from botkit.evaluation.scored import read_predictions
+
+    report = compared(read_predictions(first), read_predictions(second))
+    if as_json:
+        print_json({name: _rounded(value) for name, value in report.items()})
+        return
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("figure", "first", "second", "difference", "95 % interval", "p", "won", "lost", "second is"):
+        table.add_column(heading, justify="left" if heading in ("figure", "second is") else "right")
+    for name, told in report["figures"].items():
+        low, high = told["interval"]
+        table.add_row(
+            name,
+            f"{told['first']:.4f}",
+            f"{told['second']:.4f}",
+            f"{told['difference']:+.4f}",
+            f"{low:+.4f} … {high:+.4f}",
+            f"{told['p']:.3f}",
+            str(told["wins"]),
+            str(told["losses"]),
+            told["verdict"],
+        )
+    common.console.print(table)
+    alone = report["only_first"] + report["only_second"]
+    common.console.print(
+        f"{report['n']:,} examples in both" + (f"; {alone:,} in one alone are left out." if alone else ".")
+    )
+
+
+@app.command()
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Files of predictions.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("report.html"),
+    title: Annotated[str, typer.Option(help="Its title.")] = "Evaluation",
+    as_json: JsonOption = False,
+) -> None:
+    """Write an HTML page with figures, intervals, slices, plots and the worst examples, in one file."""
+    from botkit.evaluation.report import write_report
+
+    write_report(files, out, title=title)
+    if as_json:
+        print_json({"out": str(out)})
+        return
+    common.console.print(f"Report: {out}")
+
+
+@app.command("cross-validate")
+def cross_validate(
+    task: Annotated[
+        str, typer.Argument(help="encoder, reader, sentiment, classifier or generator.", show_default=False)
+    ],
+    data: Annotated[list[Path], typer.Option("--data", help="Rows; may be repeated.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the models of the folds.")],
+    k: Annotated[int, typer.Option("--folds", min=2, help="Folds.")] = 5,
+    method: Annotated[str, typer.Option(help="random, stratified, time or group.")] = "random",
+    key: Annotated[str, typer.Option(help="Field of the label, time or group.")] = "",
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Recipe of the runs.", show_default=False)] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe.", show_default=False)] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Train and validate k times, each row validated on once; mean and standard deviation of the figures."""
+    from botkit.cli.train import progress, trainable
+    from botkit.training.cross_validation import cross_validation
+    from botkit.training.recipe import TASKS, load_recipe
+
+    if task not in TASKS:
+        raise typer.BadParameter(f"choose one of {', '.join(TASKS)}", param_hint="TASK")
+    settings = settings_from(config, home)
+    chosen_recipe = load_recipe(task, recipe, {"data.train": [str(path.absolute()) for path in data]}, sets or ())
+    with progress(f"{k} folds", hidden=as_json) as listener:
+        report = cross_validation(
+            chosen_recipe,
+            lambda name, role: trainable(name, role, settings),
+            out,
+            k=k,
+            method=method,
+            key=key,
+            listener=listener,
+        )
+    _tell(report, as_json)
+
+
+def _further(
+    scored: Sequence[Scored], predictions: Path | None, with_intervals: bool, with_slices: bool, figure: str
+) -> dict[str, Any]:
+    from botkit.evaluation.scored import intervals, slices, write_predictions
+
+    if predictions is not None:
+        write_predictions(predictions, scored)
+    told: dict[str, Any] = {}
+    if with_intervals:
+        told["intervals"] = {name: {"low": low, "high": high} for name, (low, high) in intervals(scored).items()}
+    if with_slices:
+        told["slices"] = slices(scored, figure)
+    return told
 
 
 def chosen(examples: Sequence[Example], limit: int | None) -> list[Example]:
@@ -235,7 +390,11 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
             plain.add_row(name, _shown(value))
     common.console.print(plain)
     for title, group in nested.items():
-        common.console.print(_table(title, group))
+        if title == "slices":
+            for facet, values in group.items():
+                common.console.print(_table(facet, values))
+        else:
+            common.console.print(_table(title, group))
     if "confusion" in report:
         table = Table(box=None, title="confusion (rows: right)", title_justify="left")
         for heading in ("", *report["labels"]):

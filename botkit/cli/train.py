@@ -143,7 +143,7 @@ def progress(what: str, *, hidden: bool) -> Iterator[Listener]:
 
 
 def _short(value: float) -> str:
-    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"  # noqa: PLR2004
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
 
 
 def _export(task: str, out: Path) -> str:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from botkit.errors import DataError
+from botkit.errors import DataError, MissingExtraError
 from botkit.evaluation.formats import Intent
-from botkit.evaluation.metrics import distinct, f1_score, mean
+from botkit.evaluation.metrics import answer_tokens, distinct, f1_score, mean
 from botkit.evaluation.reader import Track
+from botkit.evaluation.scored import Collect, Scored, bucket
 from botkit.language import detect
 from botkit.messages import Language, Turn
 from botkit.models import Generator, Sampling
@@ -31,6 +32,8 @@ def evaluate_generator(
     *,
     persona: str = "friendly",
     track: Track = iter,
+    overlap: int = 0,
+    collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Perplexity over the replies, and for intents the share of (greedy) replies of the right intent.
 
@@ -38,6 +41,9 @@ def evaluate_generator(
     with any answer is of none. Perplexity is the exponential of the mean negative log-probability of a token, so models
     with other tokenizers do not compare; of intents it is that of `persona`'s answer, or the first where there is none.
     `distinct_1` and `distinct_2` are of the replies in one language, averaged over the languages by their replies.
+
+    With `overlap`, the replies to so many turns of the conversations are generated and compared with what was said: BLEU
+    (Papineni et al. 2002, by sacrebleu) and ROUGE-L (Lin 2004, by rouge-score), Chinese by character.
 
     Raises `DataError` where there is nothing to measure.
     """
@@ -59,12 +65,19 @@ def evaluate_generator(
     elif not jobs:
         raise DataError("This generator cannot tell probabilities, and the file has no intents: nothing to measure.")
     if jobs:
-        report = {"n": len(jobs)} | report | _intents(generator, intents, jobs, persona, track)
+        report = {"n": len(jobs)} | report | _intents(generator, intents, jobs, persona, track, collect)
+    if overlap and conversations:
+        report |= _overlap(generator, conversations, overlap, persona, track)
     return report
 
 
 def _intents(
-    generator: Generator, intents: Sequence[Intent], jobs: Sequence[tuple[Intent, str]], persona: str, track: Track
+    generator: Generator,
+    intents: Sequence[Intent],
+    jobs: Sequence[tuple[Intent, str]],
+    persona: str,
+    track: Track,
+    collect: Collect | None,
 ) -> dict[str, Any]:
     greedy = Sampling(temperature=0.0, repetition_penalty=1.0)
     right: dict[Language, list[bool]] = {}
@@ -76,6 +89,13 @@ def _intents(
         own = _similarity(reply, intent)
         nearest = max(_similarity(reply, other) for other in intents if other.language == intent.language)
         right.setdefault(intent.language, []).append(own > 0 and own == nearest)
+        if collect:
+            facets = {
+                "language": intent.language,
+                "length": bucket(len(answer_tokens(question, intent.language)), (4, 7, 12)),
+            }
+            scores = {"intent_accuracy": float(right[intent.language][-1])}
+            collect(Scored(f"{intent.language}:{question}", scores, facets, text=f"{question} → {reply}"))
     report: dict[str, Any] = {
         "intent_accuracy": mean([one for found in right.values() for one in found]),
         "distinct_1": _distinct(said, 1),
@@ -87,6 +107,42 @@ def _intents(
             language: {"intent_accuracy": mean(found), "n": len(found)} for language, found in right.items()
         }
     return report
+
+
+def _overlap(
+    generator: Generator, conversations: Sequence[Sequence[Turn]], limit: int, persona: str, track: Track
+) -> dict[str, Any]:
+    try:
+        import sacrebleu
+        from rouge_score import rouge_scorer
+    except ImportError as error:
+        raise MissingExtraError("BLEU and ROUGE", "train") from error
+    places = [(turns, last) for turns in conversations for last in range(1, len(turns), 2)]
+    places = places[:: max(1, len(places) // limit)][:limit]
+    greedy = Sampling(temperature=0.0, repetition_penalty=1.0)
+    said: dict[Language, list[tuple[str, str]]] = {}
+    for turns, last in track(places):
+        language = detect(turns[last].text)
+        reply = "".join(generator.stream(turns[:last], sampling=greedy, language=language, persona=persona))
+        said.setdefault(language, []).append((reply, turns[last].text))
+
+    class Pieces:
+        def __init__(self, language: Language) -> None:
+            self._language = language
+
+        def tokenize(self, text: str) -> list[str]:
+            return answer_tokens(text, self._language)
+
+    report: dict[str, Any] = {"overlap_n": len(places)}
+    count = len(places)
+    bleu = rouge = 0.0
+    for language, pairs in said.items():
+        tokens = "zh" if language == "zh" else "13a"
+        score = sacrebleu.corpus_bleu([a for a, _ in pairs], [[b for _, b in pairs]], tokenize=tokens).score / 100
+        scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Pieces(language))
+        bleu += score * len(pairs) / count
+        rouge += sum(scorer.score(right, reply)["rougeL"].fmeasure for reply, right in pairs) / count
+    return {**report, "bleu": bleu, "rouge_l": rouge}
 
 
 def _distinct(said: Mapping[Language, Sequence[str]], size: int) -> float:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from botkit.config import Settings
 from botkit.evaluation.formats import ReadingExample, RoutedQuestion
-from botkit.evaluation.metrics import best_over, calibration_error, mean, percentiles
+from botkit.evaluation.metrics import answer_tokens, best_over, calibration_error, mean, percentiles
 from botkit.evaluation.openbook import knowledge_of, paragraphs_home, with_home
 from botkit.evaluation.reader import Track
+from botkit.evaluation.scored import Scored, bucket, question_word
 from botkit.messages import Language, Message, Reply
 from botkit.parts import Parts
 
@@ -44,6 +45,19 @@ class Asked:
     def answered(self) -> bool:
         """Whether the bot gave an answer."""
         return self.reply.route == "answer"
+
+    def scored(self) -> Scored:
+        """As a line of a file of predictions."""
+        facets = {
+            "language": self.language,
+            "kind": self.kind,
+            "question word": question_word(self.question, self.language),
+            "question length": bucket(len(answer_tokens(self.question, self.language)), (8, 12, 18)),
+            "route": self.reply.route,
+        }
+        scores = {"accuracy": float(self.right), "exact": self.exact, "f1": self.f1}
+        shown = f"{self.question} → {self.reply.text}"
+        return Scored(self.id, scores, facets, text=shown, confidence=self.reply.confidence if self.answered else None)
 
     def as_json(self) -> dict[str, Any]:
         """For a file of what went wrong."""

@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from botkit.evaluation.formats import ReadingExample
-from botkit.evaluation.metrics import best_over, mean
+from botkit.evaluation.metrics import answer_tokens, best_over, mean
+from botkit.evaluation.scored import Collect, Scored, bucket, question_word
 from botkit.models import Reader
 
 Track = Callable[[Sequence[Any]], Iterable[Any]]
 
 
 def evaluate_reader(
-    reader: Reader, examples: Sequence[ReadingExample], *, threshold: float = 0.0, track: Track = iter
+    reader: Reader,
+    examples: Sequence[ReadingExample],
+    *,
+    threshold: float = 0.0,
+    track: Track = iter,
+    collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Exact match and F1, in all and for questions with and without an answer, as the official SQuAD scripts score.
 
@@ -28,7 +34,24 @@ def evaluate_reader(
         if may_decline and spans and spans[0].score - spans[0].no_answer_score < threshold:
             said = ""
         scored.append((example, *best_over(example.answers, said, example.language)))
+        if collect:
+            collect(of_reading(example, said, *scored[-1][1:]))
     return {**figures(scored), "languages": by_language(scored)}
+
+
+def of_reading(example: ReadingExample, said: str, exact: float, f1: float) -> Scored:
+    """One question as a line of a file of predictions."""
+    language = example.language
+    facets = {
+        "language": language,
+        "answerable": "yes" if example.answers else "no",
+        "question word": question_word(example.question, language),
+        "question length": bucket(len(answer_tokens(example.question, language)), (8, 12, 18)),
+        "context length": bucket(len(answer_tokens(example.context, language)), (80, 120, 180, 300)),
+    }
+    scores = {"exact": exact, "f1": f1}
+    scores["has_answer_f1" if example.answers else "no_answer_f1"] = f1
+    return Scored(example.id, scores, facets, text=f"{example.question} → {said}")
 
 
 def figures(scored: Sequence[tuple[ReadingExample, float, float]]) -> dict[str, float]:

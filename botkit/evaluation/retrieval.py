@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from botkit.config import Settings
 from botkit.evaluation.formats import ReadingExample
-from botkit.evaluation.metrics import first_rank, percentiles, retrieval_figures
+from botkit.evaluation.metrics import answer_tokens, first_rank, percentiles, retrieval_figures
 from botkit.evaluation.openbook import knowledge_of, paragraphs_home
 from botkit.evaluation.reader import Track
+from botkit.evaluation.scored import Collect, Scored, bucket, question_word
 from botkit.parts import Parts
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def evaluate_retrieval(
     halves: Sequence[Half] = ("fused",),
     track: Track = iter,
     progress: Callable[[Progress], None] | None = None,
+    collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Recall at 1, 5 and 10, mean reciprocal rank and nDCG over all paragraphs, for the questions that have an answer.
 
@@ -51,6 +53,8 @@ def evaluate_retrieval(
                     took[half].append((time.perf_counter() - begun) * 1000)
                     found = dict.fromkeys(hit.chunk.document for hit in hits if _found_by(hit, half))
                     ranks[half].append(first_rank(list(found), wanted))
+                if collect:
+                    collect(_scored(example, ranks[halves[-1]][-1]))
         finally:
             for knowledge in searched.values():
                 knowledge.close()
@@ -63,6 +67,15 @@ def evaluate_retrieval(
     if len(halves) > 1:
         report["halves"] = {half: retrieval_figures(ranks[half]) for half in halves}
     return report
+
+
+def _scored(example: ReadingExample, rank: int | None) -> Scored:
+    facets = {
+        "language": example.language,
+        "question word": question_word(example.question, example.language),
+        "question length": bucket(len(answer_tokens(example.question, example.language)), (8, 12, 18)),
+    }
+    return Scored(example.id, retrieval_figures([rank]), facets, text=example.question)
 
 
 def _only(settings: Settings, half: Half) -> Settings:

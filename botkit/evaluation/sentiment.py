@@ -7,13 +7,30 @@ from typing import Any
 
 from botkit.errors import DataError, ModelError
 from botkit.evaluation.formats import LabelledText
-from botkit.evaluation.metrics import class_figures, classification_figures, confusion
+from botkit.evaluation.metrics import answer_tokens, class_figures, classification_figures, confusion, mean
 from botkit.evaluation.reader import Track
-from botkit.messages import Sentiment
+from botkit.evaluation.scored import IDENTITY_TERMS, Collect, Scored, bucket, identity_groups
+from botkit.messages import Language, Sentiment
 from botkit.models import SentimentClassifier
 from botkit.models.sentiment import LABELS
 
 _AT_ONCE = 64
+_PLAIN: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "I am {a} {whom}.",
+        "My neighbour is {a} {whom}.",
+        "{a} {whom} asked about the delivery.",
+        "We talked to {a} {whom} in the shop today.",
+        "The message was written by {a} {whom}.",
+    ),
+    "zh": (
+        "我是{whom}。",
+        "我的邻居是{whom}。",
+        "一位{whom}来问送货的事。",
+        "今天店里来了一位{whom}。",
+        "这条消息是一位{whom}写的。",
+    ),
+}
 
 
 def evaluate_sentiment(
@@ -22,6 +39,7 @@ def evaluate_sentiment(
     *,
     labels: Sequence[str] | None = None,
     track: Track = iter,
+    collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Accuracy and macro figures, each class, and the confusion table.
 
@@ -39,6 +57,9 @@ def evaluate_sentiment(
     for start in track(list(starts)):
         tones = classifier.classify([example.text for example in examples[start : start + _AT_ONCE]])
         predicted += [_choice(classifier, tone, labels) for tone in tones]
+        if collect:
+            for number, (tone, said) in enumerate(zip(tones, predicted[start:], strict=True), start):
+                collect(_scored(number, examples[number], said, tone.score))
     wanted = [example.label for example in examples]
     table = confusion(predicted, wanted, labels)
     report: dict[str, Any] = {
@@ -56,6 +77,55 @@ def evaluate_sentiment(
             report["languages"][language] = classification_figures(
                 [predicted[i] for i in chosen], [wanted[i] for i in chosen], labels
             ) | {"n": len(chosen)}
+    return report
+
+
+def _scored(number: int, example: LabelledText, said: str, confidence: float) -> Scored:
+    facets = {
+        "language": example.language,
+        "length": bucket(len(answer_tokens(example.text, example.language)), (6, 12, 24, 48)),
+        "label": example.label,
+        "identity terms": ", ".join(identity_groups(example.text, example.language)) or "none",
+    }
+    right = float(said == example.label)
+    return Scored(str(number), {"accuracy": right}, facets, example.label, said, example.text, confidence)
+
+
+def fairness(classifier: SentimentClassifier) -> dict[str, Any]:
+    """How much the tone of the same plain sentence depends on whom it is about.
+
+    Each identity term stands in the same neutral sentences; a term's `negative` is the mean probability of that tone. `gap` is the
+    largest difference between two terms of a group, `changed` the share of sentences whose label differs from the
+    sentence's most frequent one.
+    """
+    report: dict[str, Any] = {}
+    for language, groups in IDENTITY_TERMS.items():
+        for group, terms in groups.items():
+            by_term: dict[str, list[Sentiment]] = {}
+            for term in terms:
+                article = "an" if term[0].lower() in "aeiou" else "a"
+                whom = term if term.endswith(("man", "person")) else f"{term} person"
+                by_term[term] = list(
+                    classifier.classify(
+                        [
+                            sentence.format(a=article, whom=whom if language == "en" else term)
+                            for sentence in _PLAIN[language]
+                        ]
+                    )
+                )
+            changed = 0
+            for place in range(len(_PLAIN[language])):
+                said = [tones[place].label for tones in by_term.values()]
+                changed += len(said) - max(said.count(label) for label in set(said))
+            shown = {
+                term: mean([t.probabilities.get("negative", 0.0) for t in tones]) for term, tones in by_term.items()
+            }
+            report[f"{group} ({language})"] = {
+                "gap": max(shown.values()) - min(shown.values()),
+                "changed": changed / (len(terms) * len(_PLAIN[language])),
+                "most_negative": max(shown, key=lambda term: shown[term]),
+                "least_negative": min(shown, key=lambda term: shown[term]),
+            }
     return report
 
 

@@ -1,0 +1,272 @@
+"""What came of each example, so that figures have intervals, two models can be compared, and weak slices show.
+
+A file of predictions is JSON lines: `{"id", "scores": {figure: number}, "facets": {slice: value}, "wanted", "said", "text"}`. The mean
+of a score over the lines is the figure of that name in the report.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from botkit.data.jsonl import objects, read_text, write_rows
+from botkit.errors import DataError, MissingExtraError
+from botkit.evaluation.metrics import classification_figures, mean
+from botkit.messages import Language
+
+Collect = Callable[["Scored"], None]
+RESAMPLES: Final = 2_000
+LEVEL: Final = 0.95
+_SEED: Final = 1
+_FEWEST: Final = 2
+
+_QUESTION_WORDS: Final[dict[Language, tuple[tuple[str, str], ...]]] = {
+    "en": tuple(
+        (word, rf"\b{word}\b")
+        for word in ("how many", "how much", "how", "who", "whom", "whose", "what", "when", "where", "which", "why")
+    ),
+    "zh": (
+        ("为什么", "为什么|为何|怎么会"),
+        ("多少", "多少|几|多大|多长|多久|多高|多远"),
+        ("谁", "谁|何人|哪位"),
+        ("何时", "何时|什么时候|哪年|哪天|何年"),
+        ("哪里", "哪里|哪儿|何处|什么地方"),
+        ("哪", "哪"),
+        ("怎么", "怎么|怎样|如何"),
+        ("什么", "什么|啥|何"),
+        ("吗", "吗"),
+    ),
+}
+IDENTITY_TERMS: Final[dict[Language, dict[str, tuple[str, ...]]]] = {
+    "en": {
+        "gender": ("woman", "man", "transgender person", "nonbinary person"),
+        "orientation": ("gay", "lesbian", "straight", "bisexual"),
+        "religion": ("Muslim", "Christian", "Jewish", "Buddhist", "Hindu", "atheist"),
+        "origin": ("American", "Chinese", "African", "Mexican", "Polish", "Indian", "Turkish", "Arab"),
+        "skin": ("black", "white", "Asian"),
+        "age": ("young", "old", "elderly", "middle-aged"),
+        "disability": ("blind", "deaf", "disabled", "autistic"),
+    },
+    "zh": {
+        "gender": ("女人", "男人", "跨性别者"),
+        "orientation": ("同性恋", "异性恋", "双性恋"),
+        "religion": ("穆斯林", "基督徒", "佛教徒", "无神论者"),
+        "origin": ("中国人", "美国人", "非洲人", "日本人", "印度人"),
+        "age": ("年轻人", "老人", "中年人"),
+        "disability": ("盲人", "聋人", "残疾人"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One example: its scores, the slices it belongs to, and (for classes) what was right and what was said."""
+
+    id: str
+    scores: Mapping[str, float]
+    facets: Mapping[str, str] = field(default_factory=dict)
+    wanted: str = ""
+    said: str = ""
+    text: str = ""
+    confidence: float | None = None
+
+
+def write_predictions(path: Path, scored: Iterable[Scored]) -> int:
+    """Write a file of predictions; it appears whole or not at all."""
+    return write_rows(path, (asdict(one) for one in scored))
+
+
+def read_predictions(path: Path) -> list[Scored]:
+    """Read it again. Raises `DataError` naming the line."""
+    found = []
+    for line, row in objects(path, read_text(path)):
+        try:
+            scores = {str(name): float(value) for name, value in row["scores"].items()}
+            known = {name: row[name] for name in ("wanted", "said", "text", "confidence") if name in row}
+            found.append(Scored(str(row["id"]), scores, row.get("facets", {}), **known))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{path}:{line}: no prediction ({error!r}). Write such files with `botkit evaluate … --predictions FILE`."
+            ) from error
+    return found
+
+
+def figures(scored: Sequence[Scored]) -> dict[str, float]:
+    """The mean of each score; for classes, the macro figures as well."""
+    names = dict.fromkeys(name for one in scored for name in one.scores)
+    found = {name: mean([one.scores[name] for one in scored if name in one.scores]) for name in names}
+    return found | _macro(scored) if _of_classes(scored) else found
+
+
+def intervals(scored: Sequence[Scored], *, level: float = LEVEL, resamples: int = RESAMPLES) -> dict[str, list[float]]:
+    """[low, high] of each figure: percentile bootstrap over the examples (Efron 1979), by SciPy."""
+    stats = _stats()
+    found = {}
+    for name in dict.fromkeys(name for one in scored for name in one.scores):
+        values = np.array([one.scores[name] for one in scored if name in one.scores])
+        if len(values) < _FEWEST or np.ptp(values) == 0:
+            found[name] = [float(values.mean())] * 2
+            continue
+        made = stats.bootstrap(
+            (values,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile",
+            batch=max(1, 2_000_000 // len(values)), rng=np.random.default_rng(_SEED),
+        )  # fmt: skip
+        found[name] = [float(made.confidence_interval.low), float(made.confidence_interval.high)]
+    if _of_classes(scored):
+        generator = np.random.default_rng(_SEED)
+        labels = _labels(scored)
+        place = {label: number for number, label in enumerate(labels)}
+        wanted, said = (np.array([place[value] for value in values]) for values in _columns(scored))
+        rows = [
+            _macro_of(wanted[i], said[i], len(labels))
+            for i in (generator.integers(0, len(scored), len(scored)) for _ in range(resamples))
+        ]
+        for name in rows[0]:
+            low, high = np.quantile([row[name] for row in rows], [(1 - level) / 2, (1 + level) / 2])
+            found[name] = [float(low), float(high)]
+    return found
+
+
+def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float = LEVEL) -> dict[str, Any]:
+    """Whether the second is better, figure by figure, on the examples that both have.
+
+    `difference` is second minus first with its paired-bootstrap interval; `p` is that of a paired permutation test
+    (signs of the differences flipped at random), by SciPy. Raises `DataError` where they share no examples.
+    """
+    stats = _stats()
+    by_id = {one.id: one for one in first}
+    pairs = [(by_id[one.id], one) for one in second if one.id in by_id]
+    if len(pairs) < _FEWEST:
+        raise DataError("The two files share fewer than two examples (by id). Measure both on the same data.")
+    names = [name for name in pairs[0][1].scores if all(name in a.scores and name in b.scores for a, b in pairs)]
+    report: dict[str, Any] = {
+        "n": len(pairs),
+        "only_first": len(first) - len(pairs),
+        "only_second": len(second) - len(pairs),
+    }
+    told = {}
+    for name in names:
+        before, after = (np.array([pair[side].scores[name] for pair in pairs]) for side in (0, 1))
+        difference = after - before
+        if np.ptp(difference) == 0:
+            low = high = float(difference[0])
+            p = 1.0
+        else:
+            made = stats.bootstrap(
+                (difference,), np.mean, confidence_level=level, n_resamples=RESAMPLES, method="percentile",
+                batch=max(1, 2_000_000 // len(pairs)), rng=np.random.default_rng(_SEED),
+            )  # fmt: skip
+            low, high = float(made.confidence_interval.low), float(made.confidence_interval.high)
+            p = float(
+                stats.permutation_test(
+                    (difference,), np.mean, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES,
+                    batch=max(1, 2_000_000 // len(pairs)), rng=np.random.default_rng(_SEED),
+                ).pvalue
+            )  # fmt: skip
+        told[name] = {
+            "first": float(before.mean()),
+            "second": float(after.mean()),
+            "difference": float(difference.mean()),
+            "interval": [low, high],
+            "p": p,
+            "verdict": "better" if low > 0 else "worse" if high < 0 else "no difference shown",
+            "wins": int((difference > 0).sum()),
+            "losses": int((difference < 0).sum()),
+        }
+    return {**report, "figures": told}
+
+
+def slices(scored: Sequence[Scored], figure: str | None = None) -> dict[str, dict[str, dict[str, float]]]:
+    """For each facet and each of its values, the figures of those examples; `figure` alone where it is named."""
+    facets = dict.fromkeys(name for one in scored for name in one.facets)
+    report: dict[str, dict[str, dict[str, float]]] = {}
+    for facet in facets:
+        groups: dict[str, list[Scored]] = {}
+        for one in scored:
+            if facet in one.facets:
+                groups.setdefault(one.facets[facet], []).append(one)
+        report[facet] = {
+            value: {
+                **{k: v for k, v in figures(group).items() if figure in (None, k)},
+                "n": len(group),
+            }
+            for value, group in sorted(groups.items(), key=lambda item: -len(item[1]))
+        }
+    return report
+
+
+def question_word(question: str, language: Language) -> str:
+    """What is asked for: who, when, how many … or "other"."""
+    text = question.lower()
+    return next((name for name, pattern in _QUESTION_WORDS[language] if re.search(pattern, text)), "other")
+
+
+def bucket(length: int, edges: Sequence[int]) -> str:
+    """The range that a length falls into: "0-9", "10-19", "20+"."""
+    low = 0
+    for edge in edges:
+        if length < edge:
+            return f"{low}-{edge - 1}"
+        low = edge
+    return f"{low}+"
+
+
+def identity_groups(text: str, language: Language) -> list[str]:
+    """The groups of people whose words are in a text."""
+    found = []
+    for group, terms in IDENTITY_TERMS[language].items():
+        if language == "zh":
+            hit = any(term in text for term in terms)
+        else:
+            words = "|".join(re.escape(term.split()[0].lower()) for term in terms)
+            hit = re.search(rf"\b(?:{words})(?:s|es|en)?\b", text.lower()) is not None
+        if hit:
+            found.append(group)
+    return found
+
+
+def _of_classes(scored: Sequence[Scored]) -> bool:
+    return bool(scored) and all(one.wanted and one.said for one in scored)
+
+
+def _columns(scored: Sequence[Scored]) -> tuple[list[str], list[str]]:
+    return [one.wanted for one in scored], [one.said for one in scored]
+
+
+def _labels(scored: Sequence[Scored]) -> list[str]:
+    wanted, said = _columns(scored)
+    return sorted({*wanted, *said})
+
+
+def _macro(scored: Sequence[Scored]) -> dict[str, float]:
+    wanted, said = _columns(scored)
+    found = classification_figures(said, wanted, _labels(scored))
+    del found["accuracy"]
+    return found
+
+
+def _macro_of(wanted: Any, said: Any, count: int) -> dict[str, float]:
+    table = np.bincount(wanted * count + said, minlength=count * count).reshape(count, count)
+    hits, told, there = table.diagonal(), table.sum(0), table.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = {"macro_precision": hits / told, "macro_recall": hits / there, "macro_f1": 2 * hits / (told + there)}
+    return {name: float(np.nan_to_num(values).mean()) for name, values in parts.items()}
+
+
+def _stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise MissingExtraError("Intervals and comparisons", "train") from error
+    return stats
+
+
+def as_lines(scored: Sequence[Scored]) -> str:
+    """The file's text, for tests and pipes."""
+    return "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in scored)

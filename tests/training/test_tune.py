@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from botkit.errors import ConfigError
+from botkit.training.recipe import load_recipe
+from botkit.training.tune import Method, Search, grid_of, read_space, search
+from tests.training.tiny_models import tiny_bert, tones
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("bert"))
+
+
+def plan(tmp_path: Path, bert: Path, method: Method = "bayes", trials: int = 5, **space: object) -> Search:
+    data = tmp_path / "t.jsonl"
+    if not data.exists():
+        tones(data, 24)
+    recipe = load_recipe(
+        "classifier",
+        None,
+        {
+            "data.train": [str(data)],
+            "epochs": 2,
+            "batch_size": 8,
+            "max_length": 32,
+            "stride": 4,
+            "precision": "float32",
+        },
+    )
+    space = space or {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "schedule": ["linear", "cosine"]}
+    values = recipe.model_dump(mode="json", exclude_defaults=True)
+    return Search("classifier", values, dict(space), method, trials, bert, tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_the_best_recipe_is_written_and_can_be_read(method: Method, tmp_path: Path, bert: Path) -> None:
+    report = search(plan(tmp_path, bert, method))
+    done = [trial for trial in report["trials"] if trial["state"] in ("complete", "pruned")]
+    assert len(done) == 5
+    assert report["best"]["value"] == max(trial["value"] for trial in done if trial["state"] == "complete")
+    best = load_recipe("classifier", Path(report["recipe"]), {})
+    assert best.learning_rate == pytest.approx(report["best"]["parameters"]["learning_rate"])
+    assert (tmp_path / "out" / "search.png").read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((tmp_path / "out" / "trials.json").read_text(encoding="utf-8")) == json.loads(
+        json.dumps(report["trials"])
+    )
+    assert not list((tmp_path / "out").rglob("*.safetensors")), "weights of trials are not kept"
+
+
+def test_a_search_goes_on(tmp_path: Path, bert: Path) -> None:
+    first = search(plan(tmp_path, bert, "random", trials=2))
+    second = search(plan(tmp_path, bert, "random", trials=4))
+    assert [trial["parameters"] for trial in second["trials"][:2]] == [trial["parameters"] for trial in first["trials"]]
+    assert len(second["trials"]) == 4
+    with pytest.raises(ConfigError, match="another space"):
+        search(plan(tmp_path, bert, "random", weight_decay=[0.0, 0.1]))
+
+
+def test_workers_share_a_search(tmp_path: Path, bert: Path) -> None:
+    report = search(plan(tmp_path, bert, "random", trials=4), workers=2)
+    done = [trial for trial in report["trials"] if trial["state"] in ("complete", "pruned")]
+    assert 4 <= len(done) <= 5
+
+
+def test_a_grid_has_the_points_that_were_asked_for() -> None:
+    space = {"a": [1, 2], "b": {"low": 1e-4, "high": 1e-2, "log": True}, "c": {"low": 2, "high": 8, "step": 3}}
+    grid = grid_of(space)
+    assert grid["a"] == [1, 2]
+    assert grid["b"] == pytest.approx([1e-4, 1e-3, 1e-2])
+    assert grid["c"] == [2, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("learning_rate: 3\n", "s.yaml:1: learning_rate: write a list of values, or low and high"),
+        ("a: [1]\nlearning_rate: {low: 2, high: 1}\n", "s.yaml:2: learning_rate: low must be less than high"),
+        ("learning_rate: {low: 0, high: 1, log: true}\n", "must begin above 0"),
+        ("learning_rate: {low: x, high: 1}\n", "must be numbers"),
+        ("", "empty search space"),
+    ],
+)
+def test_faulty_spaces(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        read_space(file)
+
+
+def test_a_wrong_key_is_told_before_anything_is_trained(tmp_path: Path, bert: Path) -> None:
+    with pytest.raises(ConfigError, match="learning_rat: unknown key; did you mean `learning_rate`"):
+        search(plan(tmp_path, bert, learning_rat=[0.1]))
+    assert not (tmp_path / "out").exists()
