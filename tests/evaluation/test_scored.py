@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, recall_score
+
+from botkit.errors import DataError
+from botkit.evaluation.report import write_report
+from botkit.evaluation.scored import (
+    Scored,
+    bucket,
+    compare,
+    figures,
+    identity_groups,
+    intervals,
+    question_word,
+    read_predictions,
+    slices,
+    write_predictions,
+)
+
+
+def model(rate: float, count: int = 400, seed: int = 0) -> list[Scored]:
+    """A classifier that is right at that rate, on the same examples whatever the rate."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number, luck in enumerate(generator.random(count)):
+        wanted = "abc"[number % 3]
+        said = wanted if luck < rate else "abc"[(number + 1) % 3]
+        facets = {"language": "en" if number % 2 else "zh"}
+        found.append(
+            Scored(str(number), {"accuracy": float(said == wanted)}, facets, wanted, said, f"text {number}", luck)
+        )
+    return found
+
+
+def test_macro_figures_are_those_of_scikit_learn() -> None:
+    scored = model(0.7)
+    wanted, said = [one.wanted for one in scored], [one.said for one in scored]
+    found = figures(scored)
+    assert found["macro_f1"] == pytest.approx(f1_score(wanted, said, average="macro"))
+    assert found["macro_recall"] == pytest.approx(recall_score(wanted, said, average="macro"))
+
+
+def test_intervals_hold_the_figure_and_are_as_wide_as_theory_says() -> None:
+    scored = model(0.7)
+    low, high = intervals(scored)["accuracy"]
+    rate = figures(scored)["accuracy"]
+    half = 1.96 * (rate * (1 - rate) / len(scored)) ** 0.5
+    assert (low, high) == (pytest.approx(rate - half, abs=0.01), pytest.approx(rate + half, abs=0.01))
+    low, high = intervals(scored)["macro_f1"]
+    assert low < figures(scored)["macro_f1"] < high
+    assert intervals([Scored("1", {"f1": 1.0}), Scored("2", {"f1": 1.0})])["f1"] == [1.0, 1.0]
+
+
+def test_a_better_model_is_found_better_and_an_equal_one_is_not() -> None:
+    better = compare(model(0.6), model(0.7))["figures"]["accuracy"]
+    assert better["verdict"] == "better"
+    assert better["difference"] == pytest.approx(better["second"] - better["first"])
+    assert better["p"] < 0.01
+    assert better["interval"][0] > 0
+    assert compare(model(0.7), model(0.6))["figures"]["accuracy"]["verdict"] == "worse"
+    chance = compare(model(0.6, seed=1), model(0.6, seed=2))["figures"]["accuracy"]
+    assert (chance["verdict"], chance["p"] > 0.05) == ("no difference shown", True)
+    same = compare(model(0.6), model(0.6))["figures"]["accuracy"]
+    assert (same["difference"], same["p"], same["verdict"]) == (0.0, 1.0, "no difference shown")
+
+
+def test_only_examples_of_both_are_compared() -> None:
+    report = compare(model(0.6, 50), model(0.7, 40))
+    assert (report["n"], report["only_first"], report["only_second"]) == (40, 10, 0)
+    with pytest.raises(DataError, match="same data"):
+        compare(model(0.6), [Scored("other", {"accuracy": 1.0})])
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    scored = model(0.5, 10)
+    assert write_predictions(tmp_path / "p.jsonl", scored) == 10
+    assert read_predictions(tmp_path / "p.jsonl") == scored
+    (tmp_path / "bad.jsonl").write_text('{"id": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"bad.jsonl:1: no prediction.*--predictions"):
+        read_predictions(tmp_path / "bad.jsonl")
+
+
+def test_slices_add_up() -> None:
+    scored = model(0.5, 100)
+    parts = slices(scored, "accuracy")["language"]
+    assert sum(part["n"] for part in parts.values()) == 100
+    total = sum(part["accuracy"] * part["n"] for part in parts.values()) / 100
+    assert total == pytest.approx(figures(scored)["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "word"),
+    [
+        ("How many are there?", "en", "how many"),
+        ("And how?", "en", "how"),
+        ("The show began when?", "en", "when"),
+        ("Is it?", "en", "other"),
+        ("为什么要付钱？", "zh", "为什么"),
+        ("要多少钱？", "zh", "多少"),
+        ("可以退吗？", "zh", "吗"),
+    ],
+)
+def test_question_words(question: str, language: str, word: str) -> None:
+    assert question_word(question, language) == word  # type: ignore[arg-type]
+
+
+def test_buckets_and_identity_terms() -> None:
+    assert [bucket(n, (5, 10)) for n in (0, 4, 5, 9, 10, 99)] == ["0-4", "0-4", "5-9", "5-9", "10+", "10+"]
+    assert identity_groups("A Muslim woman asked", "en") == ["gender", "religion"]
+    assert identity_groups("The lamp is womanly", "en") == []
+    assert identity_groups("一位老人问", "zh") == ["age"]
+
+
+def test_the_report_is_one_page_and_escapes_what_people_wrote(tmp_path: Path) -> None:
+    first = [
+        *model(0.6),
+        Scored("x", {"accuracy": 0.0}, {"language": "en"}, "a", "b", "<script>alert(1)</script>", 0.99),
+    ]
+    write_predictions(tmp_path / "one.jsonl", first)
+    write_predictions(tmp_path / "two.jsonl", model(0.8))
+    write_report([tmp_path / "one.jsonl", tmp_path / "two.jsonl"], tmp_path / "r.html", title="A & B")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<title>A &amp; B</title>" in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "two against one" in page
+    assert page.count("data:image/png;base64,") == 6
+    assert "http" not in page
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from botkit.cli import main
+
+    write_predictions(tmp_path / "a.jsonl", model(0.5))
+    write_predictions(tmp_path / "b.jsonl", model(0.9))
+    for arguments in (
+        ["evaluate", "compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "--json"],
+        ["evaluate", "report", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "r.html"), "--json"],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[0])["figures"]["accuracy"]["verdict"] == "better"
+    assert json.loads(lines[1]) == {"out": str(tmp_path / "r.html")}
