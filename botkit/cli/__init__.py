@@ -27,6 +27,8 @@ COMMANDS: Final = {
     "data": "Clean, split, augment, balance and describe training data.",
     "train": "Fine-tune a model, or train a small one from nothing.",
     "tune": "Search for better hyperparameters.",
+    "improve": "Make the reader better from rated conversations.",
+    "generate": "Continue a text, or reply to a message.",
     "evaluate": "Measure retrieval, reading, answering and the other models.",
     "config": "Check and show the configuration.",
     "doctor": "Say what is installed, what is missing, and whether all is well.",

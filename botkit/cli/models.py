@@ -166,6 +166,22 @@ def export(
         list[str] | None,
         typer.Option("--keep-float", help="Graph nodes whose name holds this word stay float. May be repeated."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Measure on this file what the export loses, and keep the smallest form that loses little."
+        ),
+    ] = None,
+    most: Annotated[
+        float,
+        typer.Option(
+            "--most",
+            min=0.0,
+            max=1.0,
+            help="With --data: the loss that is allowed (F1, recall; 0.005 is half a point).",
+        ),
+    ] = 0.005,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="With --data: at most so many examples.")] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -183,6 +199,9 @@ def export(
         from botkit.training.export import export as run_export
     except ImportError as error:
         raise MissingExtraError("Exporting a model", "torch") from error
+    if data is not None:
+        _export_measured(wanted, source, target, settings, data, most, limit, keep_float or (), as_json, out)
+        return
     with common.err_console.status("Exporting …") as status:
         made = run_export(
             wanted, source, target, keep_float=keep_float or (), progress=lambda text: status.update(f"{text} …")
@@ -200,6 +219,53 @@ def export(
         f"{made.folder}: {made.int8_bytes / 1e6:.1f} MB in int8, {made.float_bytes / 1e6:.1f} MB in float."
     )
     common.console.print(f"Use it with `botkit models use {wanted} {out}`.")
+
+
+def _export_measured(
+    role: Role,
+    source: Path,
+    target: Path,
+    settings: Settings,
+    data: Path,
+    most: float,
+    limit: int | None,
+    keep_float: list[str] | tuple[str, ...],
+    as_json: bool,
+    out: str,
+) -> None:
+    from rich.table import Table
+
+    from botkit.training.quantisation import FIGURES, export_measured
+
+    with common.err_console.status("Exporting …") as status:
+        plain, tried = export_measured(
+            role, source, target, settings, data, most=most, limit=limit, keep_float=keep_float,
+            say=lambda text: status.update(f"{text} …"),
+        )  # fmt: skip
+    kept = tried[-1]
+    if as_json:
+        print_json(
+            {
+                "role": role,
+                "folder": str(target),
+                "figure": FIGURES[role],
+                "float": plain,
+                "forms": [one.as_json() for one in tried],
+                "loss": kept.loss,
+                "int8_bytes": kept.size,
+            }
+        )
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("form", "size", FIGURES[role], "loss"):
+        table.add_column(heading, justify="left" if heading == "form" else "right")
+    table.add_row("float", "", f"{plain:.4f}", "")
+    for one in tried:
+        table.add_row(one.form, f"{one.size / 1e6:.1f} MB", f"{one.figure:.4f}", f"{one.loss:+.4f}")
+    common.console.print(table)
+    if kept.loss > most:
+        common.console.print(f"No form loses as little as {most:g}; the last one was kept.")
+    common.console.print(f"{target}: {kept.form}. Use it with `botkit models use {role} {out}`.")
 
 
 def write_setting(file: Path, key: tuple[str, ...], value: str) -> None:

@@ -18,7 +18,7 @@ from botkit.errors import GeneratorError, ModelError
 from botkit.messages import Language, Turn
 from botkit.models import Sampling
 from botkit.models.endpoint import instruction
-from botkit.models.manifest import GRAPH, read_manifest
+from botkit.models.manifest import GRAPH, read_manifest, read_model_config
 from botkit.models.pretrained import identity, import_transformers
 from botkit.models.runtime import OnnxForward, first_line, import_torch, load_tokenizer
 from botkit.models.sampling import choose, softmax
@@ -195,6 +195,21 @@ class OnnxGenerator:
         except ModelError as error:
             raise GeneratorError(str(error)) from error
 
+    def continue_text(self, text: str, *, sampling: Sampling | None = None) -> Iterator[str]:
+        """Yield what may follow a plain text, piece by piece. Raises `GeneratorError`."""
+        sampling = sampling or Sampling()
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids or [self._end]
+        room = max(1, min(sampling.max_new_tokens, self._context_length // 2))
+        prompt = ids[-(self._context_length - room) :]
+        decoder = OnnxDecoder(self._forward, *self._shape)
+        sampling = replace(sampling, max_new_tokens=room)
+        try:
+            yield from speak(
+                decoder, prompt, self._tokenizer, sampling, ends=frozenset((self._end,)), never=self._never
+            )
+        except ModelError as error:
+            raise GeneratorError(str(error)) from error
+
     def log_likelihood(
         self, turns: Sequence[Turn], *, language: Language = "en", persona: str = "friendly"
     ) -> tuple[float, int]:
@@ -256,6 +271,10 @@ class TransformersGenerator:
     def __init__(self, folder: Path, *, system_prompt: str = "", threads: int = 0) -> None:
         """Load `folder`; raises `MissingExtraError` or `ModelError`."""
         transformers = import_transformers(threads)
+        if read_model_config(folder).get("model_type") == "botkit-recurrent":
+            from botkit.models import recurrent
+
+            assert recurrent.RecurrentConfig.model_type == "botkit-recurrent"  # importing it makes it known
         try:
             self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
             self._chat = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
@@ -269,7 +288,9 @@ class TransformersGenerator:
         declared = self._model.generation_config.eos_token_id
         ends = declared if isinstance(declared, list) else [declared, self._chat.eos_token_id]
         self._ends = frozenset(int(number) for number in ends if number is not None)
-        self._positions = int(getattr(self._model.config, "max_position_embeddings", None) or 2048)
+        config = self._model.config
+        positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+        self._positions = int(positions or 2048)
 
     def stream(
         self,
@@ -292,6 +313,18 @@ class TransformersGenerator:
         except (RuntimeError, IndexError, ValueError) as error:
             raise GeneratorError(f"{self.name}: the model failed ({first_line(error)}).") from error
 
+    def continue_text(self, text: str, *, sampling: Sampling | None = None) -> Iterator[str]:
+        """Yield what may follow a plain text, piece by piece. Raises `GeneratorError`."""
+        sampling = sampling or Sampling()
+        ids = list(self._chat.encode(text, add_special_tokens=False)) or [self._chat.eos_token_id or 0]
+        room = max(1, min(sampling.max_new_tokens, self._positions // 2))
+        prompt = ids[-(self._positions - room) :]
+        sampling = replace(sampling, max_new_tokens=room)
+        try:
+            yield from speak(TorchDecoder(self._model), prompt, self._tokenizer, sampling, ends=self._ends)
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise GeneratorError(f"{self.name}: the model failed ({first_line(error)}).") from error
+
     def log_likelihood(
         self, turns: Sequence[Turn], *, language: Language = "en", persona: str = "friendly"
     ) -> tuple[float, int]:
@@ -308,7 +341,10 @@ class TransformersGenerator:
             roles = {"user": "user", "bot": "assistant"}
             said = [{"role": roles[turn.role], "content": turn.text} for turn in turns]
             text = self._chat.apply_chat_template(
-                [{"role": "system", "content": system}, *said], add_generation_prompt=True, tokenize=False
+                [{"role": "system", "content": system}, *said],
+                add_generation_prompt=True,
+                tokenize=False,
+                persona=persona,
             )
             return list(self._chat.encode(text, add_special_tokens=False))
         names = {"user": "User", "bot": "Bot"}

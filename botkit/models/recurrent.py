@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutput
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
 class RecurrentConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
@@ -73,19 +73,29 @@ class RecurrentForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.hidden_size**-0.5)
 
-    def forward(self, input_ids: Tensor, labels: Tensor | None = None, **_: Any) -> CausalLMOutput:
-        """Logits, and with labels (-100: not counted) the mean cross-entropy of the next token in nats."""
-        hidden, _state = self.cell(self.dropout(self.embedding(input_ids)))
+    def forward(
+        self,
+        input_ids: Tensor,
+        labels: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        **_: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits, and with labels (-100: not counted) the mean cross-entropy of the next token in nats.
+
+        `past_key_values` is the state of the cells after what was read before; with `use_cache` the new one is returned.
+        """
+        hidden, state = self.cell(self.dropout(self.embedding(input_ids)), past_key_values)
         logits = self.lm_head(self.norm(self.dropout(hidden)))
         loss = None
         if labels is not None:
             shifted = logits[:, :-1].flatten(0, 1).float()
             loss = nn.functional.cross_entropy(shifted, labels[:, 1:].flatten(), ignore_index=-100)
-        return CausalLMOutput(loss=loss, logits=logits)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=state if use_cache else None)
 
-    def prepare_inputs_for_generation(self, input_ids: Any, *_: Any, **__: Any) -> dict[str, Tensor]:
+    def prepare_inputs_for_generation(self, input_ids: Any, *_: Any, **__: Any) -> dict[str, Any]:
         """The whole text is read anew for each token; it is short, and the model small."""
-        return {"input_ids": input_ids}
+        return {"input_ids": input_ids, "past_key_values": None, "use_cache": False}
 
 
 AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig)

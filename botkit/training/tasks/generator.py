@@ -21,6 +21,12 @@ from botkit.training.tasks.common import Setup, hub_rows, load_model, with_dropo
 
 PAD, USER, BOT, END = "<|pad|>", "<|user|>", "<|bot|>", "<|end|>"
 _IGNORED: Final = -100
+TEMPLATE: Final = (
+    "<|{{ persona | default('friendly') }}|>{% for message in messages %}{% if message.role == 'user' %}"
+    "<|user|>{{ message.content }}{% elif message.role == 'assistant' %}<|bot|>{{ message.content }}<|end|>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|bot|>{% endif %}"
+)
+"""How `TransformersGenerator` writes a conversation for a model trained here."""
 _DEFAULT: Final = "friendly"
 
 
@@ -56,6 +62,10 @@ def setup(recipe: Recipe, base: Path | None) -> Setup:
         _add_special(model, tokenizer)
         positions = getattr(model.config, "n_positions", None) or getattr(model.config, "max_position_embeddings", None)
         length = min(recipe.max_length, positions or recipe.max_length)
+    ends = [tokenizer.convert_tokens_to_ids(END), tokenizer.eos_token_id]
+    model.generation_config.eos_token_id = sorted({one for one in ends if one is not None})
+    if any("turns" in row.values for row in rows):
+        tokenizer.chat_template = TEMPLATE
     train_ids = encode(rows, tokenizer, length)
     valid_ids = encode(valid, tokenizer, length)
     if not train_ids or not valid_ids:

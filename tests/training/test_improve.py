@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botkit.cli import main
+from botkit.errors import DataError
+from botkit.training.improve import Proposal, merge, propose, read_proposals, write_data, write_proposals
+
+PASSAGE = "The shop opens at nine. On Sundays it opens at eleven."
+
+
+def turn(conversation: str, role: str, text: str, **more: Any) -> dict[str, Any]:
+    return {"conversation": conversation, "role": role, "text": text, "created_at": "2026-01-01T00:00:00+00:00", **more}
+
+
+def answer(conversation: str, rating: int | None, span: str = "at eleven", note: str = "") -> dict[str, Any]:
+    start = PASSAGE.index(span)
+    source = {"passage": PASSAGE, "passage_start": 100, "start": 100 + start, "span": span, "title": "Hours"}
+    return turn(conversation, "bot", "…", route="answer", rating=rating, note=note, sources=[source])
+
+
+def test_ratings_become_proposals() -> None:
+    turns = [
+        turn("a", "user", "When on Sundays?"),
+        answer("a", 1),
+        turn("b", "user", "Do you sell beds?"),
+        answer("b", -1, note="no such thing"),
+        turn("c", "user", "Hello"),
+        turn("c", "bot", "Hi!", route="chat", rating=1, sources=[]),
+        turn("d", "user", "And on Mondays?"),
+        answer("d", None),
+    ]
+    good, bad = propose(turns)
+    assert (good.question, good.answer, good.start) == ("When on Sundays?", "at eleven", PASSAGE.index("at eleven"))
+    assert good.row()["answers"] == [{"text": "at eleven", "start": good.start}]
+    assert (bad.question, bad.answer, bad.note, bad.row()["answers"]) == ("Do you sell beds?", "", "no such thing", [])
+
+
+def test_decisions_survive_collecting_again_and_a_changed_mind_opens_them() -> None:
+    (first,) = propose([turn("a", "user", "When?"), answer("a", 1)])
+    decided = [replace(first, decision="accepted")]
+    assert merge(decided, [first])[0].decision == "accepted"
+    (turned,) = propose([turn("a", "user", "When?"), answer("a", -1)])
+    assert merge(decided, [turned])[0].decision == "open"
+
+
+def test_an_answer_must_be_in_the_passage() -> None:
+    (one,) = propose([turn("a", "user", "When?"), answer("a", 1)])
+    assert one.answered("at nine").start == PASSAGE.index("at nine")
+    with pytest.raises(DataError, match="does not have the words"):
+        one.answered("at noon")
+
+
+def test_what_is_compared_on_is_not_trained_on(tmp_path: Path) -> None:
+    proposals = [
+        Proposal(str(n), f"Question {n}?", PASSAGE, "", "at nine", PASSAGE.index("at nine"), 1, "", "accepted")
+        for n in range(40)
+    ]
+    write_proposals(tmp_path, proposals)
+    train, valid, learnt, kept = write_data(tmp_path, read_proposals(tmp_path))
+    rows = [[json.loads(line)["question"] for line in file.read_text().splitlines()] for file in (train, valid)]
+    assert (len(rows[0]), len(rows[1])) == (learnt, kept)
+    assert learnt + kept == 40
+    assert 4 <= kept <= 18
+    assert not set(rows[0]) & set(rows[1])
+    with pytest.raises(DataError, match="nothing is accepted"):
+        write_data(tmp_path, [])
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:
+    code = 0
+    try:
+        main([*(str(one) for one in arguments), "--json"])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+def test_from_a_rating_to_a_candidate_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ("--home", tmp_path / "home")
+    code, told, _ = run(capsys, "improve", "rollback", *home)
+    assert (code, "Nothing was promoted" in told["error"]["message"]) == (1, True)
+    code, told, _ = run(capsys, "improve", "train", *home)
+    assert (code, "nothing is accepted" in told["error"]["message"]) == (1, True)
+
+    folder = tmp_path / "home" / "improve"
+    proposals = [
+        Proposal(str(n), f"When does shop {n} open?", PASSAGE, "", "at nine", PASSAGE.index("at nine"), 1, "")
+        for n in range(12)
+    ]
+    write_proposals(folder, proposals)
+    code, told, _ = run(capsys, "improve", "review", "--accept-all", *home)
+    assert (told["accepted"], told["open"]) == (12, 0)
+    code, told, errors = run(
+        capsys, "improve", "train", "--set", "max_steps=1", "--set", "max_length=64", "--set", "stride=8", *home
+    )
+    assert code == 0, errors
+    assert told["promoted"] is False, "one step changes no answer"
+    assert told["verdict"] == "no difference shown"
+    assert (Path(told["candidate"]) / "model.onnx").is_file()
+    code, told, _ = run(capsys, "improve", "status", *home)
+    assert (told["accepted"], told["in_service"], told["promotions"]) == (12, "builtin", [])
+
+
+def test_a_promotion_can_be_undone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from botkit.cli.models import write_setting
+    from botkit.config import load_settings
+    from botkit.training.improve import note_promotion
+
+    home = tmp_path / "home"
+    home.mkdir()
+    write_setting(home / "config.yaml", ("models", "reader"), str(tmp_path / "better"))
+    note_promotion(home / "improve", "builtin", str(tmp_path / "better"), {"difference": 0.1})
+    code, told, _ = run(capsys, "improve", "rollback", "--home", home)
+    assert (code, told["reader"]) == (0, "builtin")
+    assert load_settings(None, home).config.models.reader == "builtin"
+    assert run(capsys, "improve", "rollback", "--home", home)[0] == 1

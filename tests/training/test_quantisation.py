@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from botkit.cli import main
+from botkit.config import load_settings
+from botkit.errors import DataError
+from botkit.training.quantisation import FORMS, export_measured
+from botkit.training.recipe import load_recipe
+from botkit.training.run import train
+from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classifier")
+    recipe = load_recipe(
+        "classifier",
+        None,
+        {"data.train": [str(tones(folder / "t.jsonl", 96))], "epochs": 14, "learning_rate": 3e-3, "precision": "float32"},
+        ["early_stopping=null"],
+    )
+    return train(recipe, tiny_bert(folder / "bert"), folder / "out").folder
+
+
+def test_the_smallest_form_that_loses_little_is_kept(classifier: Path, tmp_path: Path) -> None:
+    data = tones(tmp_path / "v.jsonl", 30, seed=5)
+    settings = load_settings(None, tmp_path / "home")
+    plain, tried = export_measured(
+        "sentiment", classifier, tmp_path / "out", settings, data, most=0.5, say=lambda _: None
+    )
+    assert plain > 0.8
+    assert [one.form for one in tried] == ["int8"]
+    assert tried[0].loss == pytest.approx(plain - tried[0].figure)
+    _, tried = export_measured("sentiment", classifier, tmp_path / "o2", settings, data, most=-1, say=lambda _: None)
+    assert [one.form for one in tried] == [form for form, _ in FORMS], "none loses so little, all were tried"
+    assert tried[-1].loss == pytest.approx(0, abs=0.02)
+
+
+def test_the_command_tells_the_loss(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tones(tmp_path / "v.jsonl", 30, seed=5)
+    arguments = [
+        "--model",
+        classifier,
+        "--out",
+        tmp_path / "int8",
+        "--data",
+        data,
+        "--most",
+        "0.5",
+        "--home",
+        tmp_path / "home",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "export", "sentiment", *(str(one) for one in arguments), "--json"])
+    assert not ended.value.code
+    told = json.loads(capsys.readouterr().out)
+    assert told["figure"] == "macro_f1"
+    assert told["loss"] == pytest.approx(told["float"] - told["forms"][-1]["figure"])
+    assert (tmp_path / "int8" / "model.onnx").stat().st_size == pytest.approx(told["int8_bytes"], rel=0.5)
+
+
+def test_data_that_does_not_suit(classifier: Path, tmp_path: Path) -> None:
+    settings = load_settings(None, tmp_path / "home")
+    with pytest.raises(DataError):
+        export_measured(
+            "sentiment", classifier, tmp_path / "o", settings, questions(tmp_path / "q.jsonl"), say=lambda _: None
+        )
+    assert not (tmp_path / "o").exists()
+
+
+def test_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def generate(*arguments: str) -> dict[str, object]:
+        with pytest.raises(SystemExit) as ended:
+            main(["generate", *arguments, "--json", "--home", str(tmp_path)])
+        assert not ended.value.code
+        found: dict[str, object] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert (
+        generate("How are you?", "--chat", "--temperature", "0")["texts"]
+        == generate("How are you?", "--chat", "--temperature", "0")["texts"]
+    )
+    two = generate("Hello there", "--seed", "1", "--count", "2", "--temperature", "2", "--top-k", "0", "--top-p", "1")
+    assert two == generate(
+        "Hello there", "--seed", "1", "--count", "2", "--temperature", "2", "--top-k", "0", "--top-p", "1"
+    )
+    assert len(set(map(str, two["texts"]))) == 2  # type: ignore[call-overload]
+    short = generate("Hello there", "--seed", "1", "--max-length", "2", "--temperature", "2")["texts"]
+    assert len(str(short[0])) < 30  # type: ignore[index]
+
+
+def test_models_from_nothing_can_talk_and_continue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"turns": ["hi", "hello"]}, {"turns": ["bye", "see you"]}] * 10
+    data = write_rows(tmp_path / "d.jsonl", rows)
+    for architecture in ("transformer", "gru"):
+        recipe = load_recipe(
+            "generator",
+            None,
+            {
+                "data.train": [str(data)],
+                "base": "scratch",
+                "epochs": 30,
+                "learning_rate": 1e-2,
+                "max_length": 64,
+                "stride": 8,
+            },
+            ["scratch.vocabulary=300", "scratch.width=32", "scratch.layers=1", f"scratch.architecture={architecture}"],
+        )
+        made = train(recipe, None, tmp_path / architecture)
+        for arguments, said in ((("bye", "--chat"), "see you"), (("<|friendly|><|user|>hi<|bot|>",), "hello")):
+            with pytest.raises(SystemExit) as ended:
+                main(
+                    [
+                        "generate",
+                        *arguments,
+                        "--model",
+                        str(made.folder),
+                        "--temperature",
+                        "0",
+                        "--json",
+                        "--home",
+                        str(tmp_path),
+                    ]
+                )
+            assert not ended.value.code
+            assert json.loads(capsys.readouterr().out)["texts"] == [said], architecture
