@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,12 @@ from botkit.cli import COMMANDS
 from botkit.config import load_settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples" / "README.md",
+]
 MANUALS = sorted((ROOT / "knowledge").glob("*/botkit/*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -39,6 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the examples run one after the other, with a few documents of one's own."""
     path = tmp_path_factory.mktemp("reader")
     (path / "Documents").mkdir()
+    shutil.copytree(ROOT / "examples", path / "examples")
     (path / "Documents" / "ferry.md").write_text("# Ferry\n\nThe ferry to Arran leaves at 9.40 am.\n", encoding="utf-8")
     return path
 

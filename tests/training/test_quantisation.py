@@ -20,7 +20,12 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = load_recipe(
         "classifier",
         None,
-        {"data.train": [str(tones(folder / "t.jsonl", 96))], "epochs": 14, "learning_rate": 3e-3, "precision": "float32"},
+        {
+            "data.train": [str(tones(folder / "t.jsonl", 96))],
+            "epochs": 14,
+            "learning_rate": 3e-3,
+            "precision": "float32",
+        },
         ["early_stopping=null"],
     )
     return train(recipe, tiny_bert(folder / "bert"), folder / "out").folder
