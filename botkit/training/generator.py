@@ -101,10 +101,10 @@ def distort(question: str, generator: random.Random) -> str:
         question = question.lower()
     if generator.random() < 0.3:
         question = question.rstrip("?!.？！。")
-    if generator.random() < 0.25:
+    if generator.random() < 0.35:
         if " " in question:
             words = question.split(" ")
-            if len(words) > 3:
+            for _ in range(len(words) // 4):
                 del words[generator.randrange(len(words))]
             question = " ".join(words)
         elif len(question) > 5:
@@ -215,6 +215,9 @@ def main() -> None:
     """Train tokenizer and model, save a folder that `from_pretrained` loads, report on the held-out questions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--base", type=Path, help="folder of an earlier run to go on from; its shape and words are kept"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--passes", type=float, default=8.0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
@@ -229,29 +232,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
+    from tokenizers import Tokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
     kept, held_out = read_intents(arguments.data)
-    tokenizer = train_tokenizer(arguments.data, kept, arguments.vocabulary)
+    if arguments.base:
+        tokenizer = Tokenizer.from_file(str(arguments.base / "tokenizer.json"))
+    else:
+        tokenizer = train_tokenizer(arguments.data, kept, arguments.vocabulary)
     arguments.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(arguments.out / "tokenizer.json"))
     end = tokenizer.token_to_id("<|end|>")
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=tokenizer.get_vocab_size(),
-            n_positions=CONTEXT_LENGTH,
-            n_embd=arguments.width,
-            n_layer=arguments.layers,
-            n_head=arguments.heads,
-            bos_token_id=end,
-            eos_token_id=end,
-            pad_token_id=0,
-            attn_pdrop=0.0,
-        )
+    shape = GPT2Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        n_positions=CONTEXT_LENGTH,
+        n_embd=arguments.width,
+        n_layer=arguments.layers,
+        n_head=arguments.heads,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=0,
+        attn_pdrop=0.0,
     )
-    head = nn.Linear(arguments.width, len(kept))
+    model = GPT2LMHeadModel.from_pretrained(arguments.base) if arguments.base else GPT2LMHeadModel(shape)
+    model.train()
+    head = nn.Linear(model.config.n_embd, len(kept))
     optimizer = torch.optim.AdamW(
         [*model.parameters(), *head.parameters()], lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
     )

@@ -156,10 +156,13 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
     return found
 
 
-def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000, public: float = 1.0) -> Iterator[Question]:
+def mixture(
+    data: Path, generator: random.Random, one_sentence: int = 5_000, public: float = 1.0, chinese_share: float = 1.0
+) -> Iterator[Question]:
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
 
-    `public` is the share of the public sets' questions that is drawn; help-centre questions are always all there.
+    `public` is the share of the public sets' questions that is drawn, `chinese_share` of the Chinese ones among them;
+    help-centre questions are always all there.
     """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
@@ -168,14 +171,15 @@ def mixture(data: Path, generator: random.Random, one_sentence: int = 5_000, pub
     chosen += read_questions(data / "qa/qed_train.jsonl.gz")
     chosen += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 500)
     chosen += generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), one_sentence)
-    chosen += [*chinese, *generator.sample(taiwan, 3_000)]
-    chosen += hard_negatives(chinese, 700, generator) + hard_negatives(taiwan, 500, generator)
+    in_chinese = [*chinese, *generator.sample(taiwan, 3_000)]
+    in_chinese += hard_negatives(chinese, 700, generator) + hard_negatives(taiwan, 500, generator)
     # a crop of a long Chinese context that misses the answer is a natural unanswerable question
     for question in generator.sample(chinese, 400):
         away = (question.start or 0) - 260
         if away > 0:
             context = question.context[: away + 60]
-            chosen.append(Question(question.question, context, None, 0, question.title, question.language))
+            in_chinese.append(Question(question.question, context, None, 0, question.title, question.language))
+    chosen += generator.sample(in_chinese, int(len(in_chinese) * chinese_share))
     chosen = generator.sample(chosen, int(len(chosen) * public))
     chosen += help_centre_questions("en", generator) + help_centre_questions("zh", generator)
     generator.shuffle(chosen)
@@ -256,6 +260,7 @@ def main() -> None:
     parser.add_argument("--last-rate", type=float, default=0.0, help="learning rate at the end, as a share of the peak")
     parser.add_argument("--one-sentence", type=int, default=5_000, help="QAMR questions in a pass")
     parser.add_argument("--public", type=float, default=1.0, help="share of the public sets' questions in a pass")
+    parser.add_argument("--chinese", type=float, default=1.0, help="share of the Chinese ones among them")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -293,7 +298,9 @@ def main() -> None:
     model.train()
     progress = 0.0
     while progress < 1:
-        questions = list(mixture(arguments.data, generator, arguments.one_sentence, arguments.public))
+        questions = list(
+            mixture(arguments.data, generator, arguments.one_sentence, arguments.public, arguments.chinese)
+        )
         for batch in batches(questions, tokenizer, arguments.tokens, generator):
             spent = spent_before + (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, spent / arguments.minutes)
