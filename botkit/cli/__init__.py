@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "tune": "Search for better hyperparameters.",
     "improve": "Make the reader better from rated conversations.",
     "generate": "Continue a text, or reply to a message.",
+    "classify": "Sort texts into classes.",
     "evaluate": "Measure retrieval, reading, answering and the other models.",
     "config": "Check and show the configuration.",
     "doctor": "Say what is installed, what is missing, and whether all is well.",

@@ -20,6 +20,7 @@ from botkit.evaluation import formats
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from botkit.config import Settings
     from botkit.evaluation.reader import Track
     from botkit.evaluation.scored import Scored
     from botkit.knowledge.ingest import Progress
@@ -31,6 +32,12 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="The file to measure on; it may be gzipped.", show_default=False)
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples, chosen at random.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Measure this one, a folder or hub id; by default the model in use.", show_default=False
+    ),
+]
 PredictionsOption = Annotated[
     Path | None,
     typer.Option("--predictions", help="Write what came of each example to this file, for compare and report."),
@@ -49,6 +56,7 @@ FailuresOption = Annotated[
 @app.command()
 def reader(
     data: DataOption,
+    model: ModelOption = None,
     limit: LimitOption = None,
     threshold: Annotated[
         float, typer.Option(help="Margin over no answer below which the reader declines, in logits.")
@@ -64,19 +72,20 @@ def reader(
     from botkit.evaluation.reader import evaluate_reader
     from botkit.models.registry import load_reader
 
-    settings = settings_from(config, home)
+    settings = _measuring("reader", model, settings_from(config, home))
     examples = chosen(formats.read_reading(data), limit)
-    model = load_reader(settings.config.models, settings.paths)
+    measured = load_reader(settings.config.models, settings.paths)
     scored: list[Scored] = []
     with _bars("Reading", hidden=as_json) as (track, _):
-        report = evaluate_reader(model, examples, threshold=threshold, track=track, collect=scored.append)
+        report = evaluate_reader(measured, examples, threshold=threshold, track=track, collect=scored.append)
     further = _further(scored, predictions, with_intervals, with_slices, "f1")
-    _tell({**report, "model": model.name, **further}, as_json)
+    _tell({**report, "model": measured.name, **further}, as_json)
 
 
 @app.command()
 def retrieval(
     data: DataOption,
+    model: ModelOption = None,
     limit: LimitOption = None,
     half: Annotated[str, typer.Option(help="Which half of the search: lexical, vector, or fused.")] = "fused",
     compare: Annotated[bool, typer.Option("--compare", help="Measure both halves beside their fusion.")] = False,
@@ -93,7 +102,7 @@ def retrieval(
     if half not in HALVES:
         raise typer.BadParameter(f"choose one of {', '.join(HALVES)}", param_hint="--half")
     halves = HALVES if compare else (half,)
-    settings = settings_from(config, home)
+    settings = _measuring("encoder", model, settings_from(config, home))
     examples = _limited_questions(formats.read_reading(data), limit)
     scored: list[Scored] = []
     with _bars("Searching", hidden=as_json) as (track, progress):
@@ -158,6 +167,7 @@ def _write(file: Path, text: str) -> None:
 @app.command()
 def sentiment(
     data: DataOption,
+    model: ModelOption = None,
     limit: LimitOption = None,
     labels: Annotated[
         str | None,
@@ -181,21 +191,48 @@ def sentiment(
     among = [label.strip() for label in labels.split(",")] if labels is not None else None
     if among is not None and not set(among) <= set(LABELS):
         raise typer.BadParameter(f"choose among {', '.join(LABELS)}", param_hint="--labels")
-    settings = settings_from(config, home)
+    settings = _measuring("sentiment", model, settings_from(config, home))
     examples = chosen(formats.read_labelled(data), limit)
-    model = load_sentiment(settings.config.models, settings.paths)
+    measured = load_sentiment(settings.config.models, settings.paths)
     scored: list[Scored] = []
     with _bars("Classifying", hidden=as_json) as (track, _):
-        report = evaluate_sentiment(model, examples, labels=among, track=track, collect=scored.append)
+        report = evaluate_sentiment(measured, examples, labels=among, track=track, collect=scored.append)
     further = _further(scored, predictions, with_intervals, with_slices, "accuracy")
     if with_fairness:
-        further["fairness"] = fairness(model)
-    _tell({**report, "model": model.name, **further}, as_json)
+        further["fairness"] = fairness(measured)
+    _tell({**report, "model": measured.name, **further}, as_json)
+
+
+@app.command()
+def classifier(
+    data: DataOption,
+    model: Annotated[str, typer.Option("--model", help="The classifier: a folder or hub id.", show_default=False)],
+    limit: LimitOption = None,
+    predictions: PredictionsOption = None,
+    with_intervals: IntervalsOption = False,
+    with_slices: SlicesOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Classify texts with labels of your own."""
+    from botkit.evaluation.classifier import evaluate_classifier
+    from botkit.models.registry import load_classifier
+
+    settings = settings_from(config, home)
+    measured = load_classifier(model, settings.paths, threads=settings.config.models.threads)
+    examples = chosen(formats.read_labelled(data, labels=measured.labels), limit)
+    scored: list[Scored] = []
+    with _bars("Classifying", hidden=as_json) as (track, _):
+        report = evaluate_classifier(measured, examples, track=track, collect=scored.append)
+    further = _further(scored, predictions, with_intervals, with_slices, "accuracy")
+    _tell({**report, "model": measured.name, **further}, as_json)
 
 
 @app.command()
 def generator(
     data: DataOption,
+    model: ModelOption = None,
     limit: LimitOption = None,
     persona: Annotated[str, typer.Option(help="Whose answers count for intents.")] = "friendly",
     overlap: Annotated[
@@ -212,7 +249,7 @@ def generator(
     from botkit.evaluation.generator import evaluate_generator
     from botkit.models.registry import load_generator
 
-    settings = settings_from(config, home)
+    settings = _measuring("generator", model, settings_from(config, home))
     conversations, intents = formats.read_dialogues(data)
     conversations = chosen(conversations, limit)
     if limit is not None and intents:
@@ -220,14 +257,14 @@ def generator(
         intents = [
             formats.Intent(intent.language, tuple(chosen(intent.questions, each)), intent.answers) for intent in intents
         ]
-    model = load_generator(settings.config.models, settings.paths)
+    measured = load_generator(settings.config.models, settings.paths)
     scored: list[Scored] = []
     with _bars("Generating", hidden=as_json) as (track, _):
         report = evaluate_generator(
-            model, conversations, intents, persona=persona, track=track, overlap=overlap, collect=scored.append
+            measured, conversations, intents, persona=persona, track=track, overlap=overlap, collect=scored.append
         )
     further = _further(scored, predictions, with_intervals, with_slices, "intent_accuracy") if scored else {}
-    _tell({**report, "model": model.name, **further}, as_json)
+    _tell({**report, "model": measured.name, **further}, as_json)
 
 
 @app.command()
@@ -322,6 +359,16 @@ def cross_validate(
             listener=listener,
         )
     _tell(report, as_json)
+
+
+def _measuring(role: str, model: str | None, settings: Settings) -> Settings:
+    """The settings with another model in a role."""
+    if model is None:
+        return settings
+    models = settings.config.models
+    chosen_model = models.generator.model_copy(update={"model": model}) if role == "generator" else model
+    models = models.model_copy(update={role: chosen_model})
+    return settings.model_copy(update={"config": settings.config.model_copy(update={"models": models})})
 
 
 def _further(

@@ -75,6 +75,8 @@ def generate(
             continuing: Any = getattr(generator, "continue_text", None)
             if continuing is None:
                 raise GeneratorError(f"{generator.name}: an endpoint only replies. Add --chat.")
+            # a token begins with the space before its word, so a space at the end would leave no word that fits
+            prompt = prompt.rstrip(" ")
             pieces = continuing(prompt, sampling=sampling)
         said = []
         if not as_json and not chat:

@@ -159,7 +159,7 @@ def pull(
 
 @app.command()
 def export(
-    role: RoleArgument,
+    role: Annotated[str, typer.Argument(help=f"One of {', '.join((*ROLES, 'classifier'))}.", show_default=False)],
     model: Annotated[str, typer.Option("--model", help="A folder, a model of `botkit models list`, or a hub id.")],
     out: Annotated[str, typer.Option("--out", help="A folder, or a plain name for HOME/models/NAME.")],
     keep_float: Annotated[
@@ -190,7 +190,7 @@ def export(
     from botkit.models.registry import model_folder
 
     settings = settings_from(config, home)
-    wanted = _role(role)
+    wanted: Role = "classifier" if role == "classifier" else _role(role)
     source = model_folder(model, wanted, settings.paths)
     target = settings.paths.models / out if Path(out).name == out else Path(out).expanduser()
     if target.exists() and not (target / "botkit.json").is_file():

@@ -151,8 +151,7 @@ def _export(task: str, out: Path) -> str:
         from botkit.training.export import export
     except ImportError as error:
         raise MissingExtraError("Exporting a model", "train") from error
-    role = {"classifier": "sentiment"}.get(task, task)
-    return str(export(role, out, out / "onnx", progress=lambda _: None).folder)
+    return str(export(task, out, out / "onnx", progress=lambda _: None).folder)
 
 
 def _show(result: Trained, told: Mapping[str, Any]) -> None:
@@ -170,6 +169,6 @@ def _show(result: Trained, told: Mapping[str, Any]) -> None:
     common.console.print(f"Model, card, curves.png and TensorBoard logs: {result.folder}")
     if "onnx" in told:
         common.console.print(f"int8 form: {told['onnx']}")
-    role = {"classifier": "sentiment"}.get(str(told["task"]), str(told["task"]))
-    if told["task"] != "classifier":
-        common.console.print(f"Use it: botkit models use {role} {told.get('onnx', result.folder)}")
+    made = told.get("onnx", result.folder)
+    use = f'classify "…" --model {made}' if told["task"] == "classifier" else f"models use {told['task']} {made}"
+    common.console.print(f"Use it: botkit {use}")

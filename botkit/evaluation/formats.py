@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -130,13 +130,15 @@ def is_routed(path: Path) -> bool:
     return "context" not in next(objects(path, text))[1]
 
 
-def read_labelled(path: Path) -> list[LabelledText]:
-    """Texts with tones: JSON lines `{"text", "label", "lang"}`."""
+def read_labelled(path: Path, labels: Sequence[str] = ("negative", "neutral", "positive")) -> list[LabelledText]:
+    """Texts with labels, tones by default: JSON lines `{"text", "label", "lang"}`."""
     found = []
     for line, row in objects(path, read_text(path)):
         text, label = _field(path, line, row, "text"), _field(path, line, row, "label")
-        if label not in ("negative", "neutral", "positive"):
-            raise DataError(f"{path}:{line}: label is {label!r}; write negative, neutral or positive.")
+        if label not in labels:
+            raise DataError(
+                f"{path}:{line}: label is {label!r}; write {' or '.join((', '.join(labels[:-1]), labels[-1]))}."
+            )
         found.append(LabelledText(text, label, _language(path, line, row, text)))
     return found
 

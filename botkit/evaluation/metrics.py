@@ -88,12 +88,14 @@ def retrieval_figures(ranks: Sequence[int | None], depths: Sequence[int] = (1, 5
 def classification_figures(predicted: Sequence[str], wanted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """Accuracy, and precision, recall and F1 averaged over `labels` alike (macro).
 
-    As in scikit-learn, a class that is never predicted has precision 0, and one that never occurs recall 0.
+    With one label to a text, micro-averaged F1 is the accuracy: it is given under both names. As in scikit-learn, a class that is never predicted has precision 0, and one that never occurs recall 0.
     """
     table = confusion(predicted, wanted, labels)
     per_class = class_figures(table)
+    accuracy = float(np.trace(table) / table.sum()) if table.sum() else 0.0
     return {
-        "accuracy": float(np.trace(table) / table.sum()) if table.sum() else 0.0,
+        "accuracy": accuracy,
+        "micro_f1": accuracy,
         "macro_precision": mean([figures["precision"] for figures in per_class]),
         "macro_recall": mean([figures["recall"] for figures in per_class]),
         "macro_f1": mean([figures["f1"] for figures in per_class]),

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from botkit.errors import DataError, ModelError
+from botkit.evaluation.classifier import AT_ONCE, facets_of, labelled_figures
 from botkit.evaluation.formats import LabelledText
-from botkit.evaluation.metrics import answer_tokens, class_figures, classification_figures, confusion, mean
+from botkit.evaluation.metrics import mean
 from botkit.evaluation.reader import Track
-from botkit.evaluation.scored import IDENTITY_TERMS, Collect, Scored, bucket, identity_groups
+from botkit.evaluation.scored import IDENTITY_TERMS, Collect, Scored, identity_groups
 from botkit.messages import Language, Sentiment
 from botkit.models import SentimentClassifier
 from botkit.models.sentiment import LABELS
 
-_AT_ONCE = 64
 _PLAIN: dict[Language, tuple[str, ...]] = {
     "en": (
         "I am {a} {whom}.",
@@ -53,40 +53,19 @@ def evaluate_sentiment(
     if not present <= set(labels):
         raise DataError(f"The data has the label {min(present - set(labels))}, which is not among {', '.join(labels)}.")
     predicted: list[str] = []
-    starts = range(0, len(examples), _AT_ONCE)
+    starts = range(0, len(examples), AT_ONCE)
     for start in track(list(starts)):
-        tones = classifier.classify([example.text for example in examples[start : start + _AT_ONCE]])
+        tones = classifier.classify([example.text for example in examples[start : start + AT_ONCE]])
         predicted += [_choice(classifier, tone, labels) for tone in tones]
         if collect:
             for number, (tone, said) in enumerate(zip(tones, predicted[start:], strict=True), start):
                 collect(_scored(number, examples[number], said, tone.score))
-    wanted = [example.label for example in examples]
-    table = confusion(predicted, wanted, labels)
-    report: dict[str, Any] = {
-        **classification_figures(predicted, wanted, labels),
-        "n": len(examples),
-        "classes": dict(zip(labels, class_figures(table), strict=True)),
-        "labels": labels,
-        "confusion": table.tolist(),
-    }
-    languages = sorted({example.language for example in examples})
-    if len(languages) > 1:
-        report["languages"] = {}
-        for language in languages:
-            chosen = [i for i, example in enumerate(examples) if example.language == language]
-            report["languages"][language] = classification_figures(
-                [predicted[i] for i in chosen], [wanted[i] for i in chosen], labels
-            ) | {"n": len(chosen)}
-    return report
+    return labelled_figures(predicted, examples, labels)
 
 
 def _scored(number: int, example: LabelledText, said: str, confidence: float) -> Scored:
-    facets = {
-        "language": example.language,
-        "length": bucket(len(answer_tokens(example.text, example.language)), (6, 12, 24, 48)),
-        "label": example.label,
-        "identity terms": ", ".join(identity_groups(example.text, example.language)) or "none",
-    }
+    groups = ", ".join(identity_groups(example.text, example.language)) or "none"
+    facets = {**facets_of(example), "identity terms": groups}
     right = float(said == example.label)
     return Scored(str(number), {"accuracy": right}, facets, example.label, said, example.text, confidence)
 

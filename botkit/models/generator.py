@@ -44,8 +44,9 @@ class Decoder(Protocol):
 class Speech:
     """Text from tokens as they come: whole characters only, nothing from a stop string on."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], *, keep_lead: bool = False) -> None:
         self._tokenizer = tokenizer
+        self._keep_lead = keep_lead
         self._stop = [text for text in stop if text]
         self._ids: list[int] = []
         self._told = 0
@@ -66,7 +67,9 @@ class Speech:
         return self._tell(last=True)
 
     def _tell(self, *, last: bool) -> str:
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True).lstrip()
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        if not self._keep_lead:
+            text = text.lstrip()
         for stop in self._stop:
             if (at := text.find(stop)) >= 0:
                 text, self.stopped, last = text[:at], True, True
@@ -94,10 +97,14 @@ def speak(
     *,
     ends: frozenset[int],
     never: Sequence[int] = (),
+    keep_lead: bool = False,
 ) -> Iterator[str]:
-    """Sample a reply and yield it piece by piece, up to a token of `ends`; those of `never` are not chosen."""
+    """Sample a reply and yield it piece by piece, up to a token of `ends`; those of `never` are not chosen.
+
+    Blanks before the first word are left out, but for `keep_lead`.
+    """
     random = np.random.default_rng(sampling.seed)
-    speech = Speech(tokenizer, sampling.stop)
+    speech = Speech(tokenizer, sampling.stop, keep_lead=keep_lead)
     logits = decoder.read(prompt)
     forbidden = np.asarray(never, dtype=np.int64)
     for _ in range(sampling.max_new_tokens):
@@ -205,7 +212,13 @@ class OnnxGenerator:
         sampling = replace(sampling, max_new_tokens=room)
         try:
             yield from speak(
-                decoder, prompt, self._tokenizer, sampling, ends=frozenset((self._end,)), never=self._never
+                decoder,
+                prompt,
+                self._tokenizer,
+                sampling,
+                ends=frozenset((self._end,)),
+                never=self._never,
+                keep_lead=True,
             )
         except ModelError as error:
             raise GeneratorError(str(error)) from error
@@ -321,7 +334,9 @@ class TransformersGenerator:
         prompt = ids[-(self._positions - room) :]
         sampling = replace(sampling, max_new_tokens=room)
         try:
-            yield from speak(TorchDecoder(self._model), prompt, self._tokenizer, sampling, ends=self._ends)
+            yield from speak(
+                TorchDecoder(self._model), prompt, self._tokenizer, sampling, ends=self._ends, keep_lead=True
+            )
         except (RuntimeError, IndexError, ValueError) as error:
             raise GeneratorError(f"{self.name}: the model failed ({first_line(error)}).") from error
 

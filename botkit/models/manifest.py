@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from botkit.errors import ModelError
 
-Role: TypeAlias = Literal["encoder", "reader", "sentiment", "generator"]
+Role: TypeAlias = Literal["encoder", "reader", "sentiment", "generator", "classifier"]
 ROLES: Final[tuple[Role, ...]] = ("encoder", "reader", "sentiment", "generator")
+"""What the bot itself uses; a classifier of other labels stands beside it."""
 
 MANIFEST: Final = "botkit.json"
 GRAPH: Final = "model.onnx"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -19,6 +20,7 @@ from botkit.models.manifest import CARD, GRAPH, ROLES, Role, is_botkit_folder, r
 if TYPE_CHECKING:
     from botkit.config import ModelsConfig, Paths
     from botkit.models import Encoder, Generator, Reader, SentimentClassifier
+    from botkit.models.classifier import TextClassifier
 
 BUILTIN: Final = "builtin"
 BUILTIN_FOLDER: Final = Path(__file__).parent / "builtin"
@@ -69,6 +71,13 @@ def load_sentiment(config: ModelsConfig, paths: Paths) -> SentimentClassifier:
     folder = model_folder(config.sentiment, "sentiment", paths)
     make = TextSentimentClassifier.onnx if is_botkit_folder(folder) else TextSentimentClassifier.transformers
     return make(folder, threads=config.threads)
+
+
+def load_classifier(name: str, paths: Paths, *, threads: int = 0) -> TextClassifier:
+    """A classifier of any labels, by its name; raises `ModelError` or `MissingExtraError`."""
+    from botkit.models.classifier import TextClassifier
+
+    return TextClassifier.load(model_folder(name, "sentiment", paths), threads=threads)
 
 
 def load_generator(config: ModelsConfig, paths: Paths) -> Generator:
@@ -187,11 +196,23 @@ def roles_of(folder: Path) -> tuple[Role, ...]:
         "Model": "encoder",
     }
     config = read_model_config(folder)
+    labels = config.get("id2label")
     for architecture in cast("list[str]", config.get("architectures") or []):
         for ending, role in kinds.items():
             if architecture.endswith(ending):
-                return (role,)
+                tones = role != "sentiment" or (isinstance(labels, dict) and are_tones(list(labels.values())))
+                return (role,) if tones else ("classifier",)
     return ()
+
+
+def are_tones(labels: Sequence[object]) -> bool:
+    """Whether a classifier's labels are tones, so that it can serve as the sentiment model."""
+    from botkit.models.sentiment import tone_of
+
+    try:
+        return bool([tone_of(str(label), [str(label) for label in labels]) for label in labels])
+    except ModelError:
+        return False
 
 
 __all__ = [
@@ -201,6 +222,7 @@ __all__ = [
     "ModelInfo",
     "card_of",
     "describe_model",
+    "load_classifier",
     "load_encoder",
     "load_generator",
     "load_reader",

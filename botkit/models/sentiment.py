@@ -5,19 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast, get_args
+from typing import Final, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from botkit.errors import ModelError
 from botkit.messages import Sentiment, SentimentLabel
-from botkit.models.manifest import GRAPH, read_manifest, read_model_config
-from botkit.models.pretrained import load_pretrained
-from botkit.models.runtime import Forward, OnnxForward, load_tokenizer, run_padded
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from botkit.models.classifier import TextClassifier
 
 LABELS: Final[tuple[SentimentLabel, ...]] = get_args(SentimentLabel)
 _STARS: Final = re.compile(r"^([1-5])\s*stars?$")
@@ -25,61 +20,29 @@ _BY_STARS: Final[tuple[SentimentLabel, ...]] = ("negative", "negative", "neutral
 
 
 class TextSentimentClassifier:
-    """A sequence classifier whose labels are tones; `onnx` and `transformers` make one from a model folder."""
+    """A classifier whose labels are tones; `onnx` and `transformers` make one from a model folder."""
 
-    def __init__(
-        self,
-        name: str,
-        forward: Forward,
-        tokenizer: Tokenizer,
-        labels: Sequence[str],
-        *,
-        max_length: int,
-        pad_id: int = 0,
-    ) -> None:
-        """`forward` returns logits of shape (batch, len(labels)); raises `ModelError` for labels that are no tones."""
-        self.name = name
-        self._tones = [tone_of(label, labels) for label in labels]
-        self._forward = forward
-        self._pad_id = pad_id
-        self._tokenizer = tokenizer
-        self._tokenizer.enable_truncation(max_length)
+    def __init__(self, classifier: TextClassifier) -> None:
+        """Raises `ModelError` for labels that are no tones."""
+        self.name = classifier.name
+        self._classifier = classifier
+        self._tones = [tone_of(label, classifier.labels) for label in classifier.labels]
 
     @classmethod
     def onnx(cls, folder: Path, *, threads: int = 0) -> TextSentimentClassifier:
         """A classifier in botkit's form; raises `ModelError`."""
-        manifest = read_manifest(folder, "sentiment")
-        return cls(
-            manifest.identity,
-            OnnxForward(folder / GRAPH, threads=threads),
-            load_tokenizer(folder),
-            manifest.labels,
-            max_length=manifest.max_length,
-            pad_id=int(read_model_config(folder).get("pad_token_id") or 0),
-        )
+        return cls(TextClassifier.onnx(folder, threads=threads))
 
     @classmethod
     def transformers(cls, folder: Path, *, threads: int = 0) -> TextSentimentClassifier:
         """Any `AutoModelForSequenceClassification`, run by torch; raises `MissingExtraError` or `ModelError`."""
-        loaded = load_pretrained("AutoModelForSequenceClassification", folder, ("logits",), threads=threads)
-        labels = [loaded.config.id2label[number] for number in range(len(loaded.config.id2label))]
-        return cls(
-            loaded.identity,
-            loaded.forward,
-            loaded.tokenizer,
-            labels,
-            max_length=loaded.max_length,
-            pad_id=loaded.pad_id,
-        )
+        return cls(TextClassifier.transformers(folder, threads=threads))
 
     def classify(self, texts: Sequence[str]) -> list[Sentiment]:
         """One `Sentiment` per text, in order. A long text counts with its first tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        return [self._sentiment(logits) for (logits,) in run_padded(self._forward, encodings, self._pad_id)]
+        return [self._sentiment(shares) for shares in self._classifier.probabilities(texts)]
 
-    def _sentiment(self, logits: NDArray[np.float32]) -> Sentiment:
-        shifted = np.exp(logits.astype(np.float64) - float(logits.max()))
-        shares = shifted / shifted.sum()
+    def _sentiment(self, shares: NDArray[np.float64]) -> Sentiment:
         probabilities: dict[SentimentLabel, float] = dict.fromkeys(LABELS, 0.0)
         for tone, share in zip(self._tones, shares, strict=True):
             probabilities[tone] += float(share)

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from botkit.errors import ModelError
 from botkit.training.chinese_base import base_folder
 
-ROLES: Final = ("encoder", "reader", "sentiment", "generator")
+ROLES: Final = ("encoder", "reader", "sentiment", "classifier", "generator")
 OPSET: Final = 17
 _LARGE: Final = 10_000
 """Weights of at least so many numbers are stored in 16 bits."""
-LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "generator": 256}
+LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "classifier": 192, "generator": 256}
 """Tokens a model reads at once, special ones included, where it has as many positions."""
 BERT_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -130,7 +130,7 @@ def export_graph(role: str, model: Any, target: Path, *, pooling: str = "mean") 
     else:
         has_types = getattr(model.config, "type_vocab_size", 0) > 1
         inputs = list(BERT_INPUTS if has_types else BERT_INPUTS[:2])
-        outputs = {"encoder": ["embedding"], "reader": ["start_logits", "end_logits"], "sentiment": ["logits"]}[role]
+        outputs = {"encoder": ["embedding"], "reader": ["start_logits", "end_logits"]}.get(role, ["logits"])
         module = _Encoder(model, pooling) if role == "encoder" else _Heads(model, len(outputs))
         arguments = (ids, torch.ones_like(ids), torch.zeros_like(ids))[: len(inputs)]
         axes = {name: {0: "batch", 1: "length"} for name in inputs}
@@ -236,7 +236,7 @@ def export(
         }
         if role == "generator":
             manifest |= _generator_facts(config)
-        if role == "sentiment":
+        if role in ("sentiment", "classifier"):
             labels = config["id2label"]
             manifest["labels"] = [labels[str(i)] if str(i) in labels else labels[i] for i in range(len(labels))]
         (made / "botkit.json").write_text(
@@ -301,6 +301,7 @@ def _load(role: str, folder: str) -> tuple[Any, Path, dict[str, Any]]:
         "encoder": AutoModel,
         "reader": AutoModelForQuestionAnswering,
         "sentiment": AutoModelForSequenceClassification,
+        "classifier": AutoModelForSequenceClassification,
         "generator": AutoModelForCausalLM,
     }
     try:

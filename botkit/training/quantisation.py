@@ -32,6 +32,7 @@ FIGURES: Final[dict[Role, str]] = {
     "encoder": "recall_at_1",
     "reader": "f1",
     "sentiment": "macro_f1",
+    "classifier": "macro_f1",
     "generator": "perplexity",
 }
 
@@ -88,6 +89,12 @@ def measure(role: Role, folder: Path, settings: Settings, data: Path, limit: int
     from botkit.cli.evaluate import chosen
     from botkit.models import registry
 
+    if role == "classifier":
+        from botkit.evaluation.classifier import evaluate_classifier
+
+        classifier = registry.load_classifier(str(folder), settings.paths, threads=settings.config.models.threads)
+        rows = chosen(formats.read_labelled(data, labels=classifier.labels), limit)
+        return float(evaluate_classifier(classifier, rows, track=track)["macro_f1"])
     generator = settings.config.models.generator.model_copy(update={"model": str(folder)})
     update: dict[str, Any] = {"generator": generator} if role == "generator" else {role: str(folder)}
     models = settings.config.models.model_copy(update=update)

@@ -18,7 +18,7 @@ from botkit.evaluation.retrieval import HALVES, evaluate_retrieval
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.messages import Turn
 from botkit.models.generator import OnnxGenerator
-from tests.models.tiny import make_generator
+from tests.models.tiny import make_generator, make_sentiment
 from tests.parts import OverlapReader, Parrot, WordSentiment
 
 
@@ -155,9 +155,13 @@ def test_the_commands_print_the_documented_names(tmp_path: Path, capsys: pytest.
         '{"text": "I love it, wonderful!", "label": "positive"}\n{"text": "Awful, I hate it.", "label": "negative"}\n',
         encoding="utf-8",
     )
+    sad = make_sentiment(tmp_path / "sad", labels=("negative", "NEG")).folder
     said = run(capsys, "evaluate", "sentiment", "--data", str(tones))
     assert {"accuracy", "macro_precision", "macro_recall", "macro_f1", "n"} <= said.keys()
     assert said["accuracy"] == 1
+    other = run(capsys, "evaluate", "sentiment", "--data", str(tones), "--model", str(sad))
+    assert other["model"] != said["model"]
+    assert other["accuracy"] == 0.5
     talk = tmp_path / "talk.jsonl"
     talk.write_text('{"turns": ["hello", "Hi!"], "lang": "en"}\n', encoding="utf-8")
     assert 1 < float(str(run(capsys, "evaluate", "generator", "--data", str(talk))["perplexity"])) < 1e6

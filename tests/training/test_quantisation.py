@@ -60,7 +60,7 @@ def test_the_command_tells_the_loss(classifier: Path, tmp_path: Path, capsys: py
         tmp_path / "home",
     ]
     with pytest.raises(SystemExit) as ended:
-        main(["models", "export", "sentiment", *(str(one) for one in arguments), "--json"])
+        main(["models", "export", "classifier", *(str(one) for one in arguments), "--json"])
     assert not ended.value.code
     told = json.loads(capsys.readouterr().out)
     assert told["figure"] == "macro_f1"

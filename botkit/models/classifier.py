@@ -1,0 +1,84 @@
+"""Texts into classes, whatever the labels: topics, spam, intents, tones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botkit.errors import ModelError
+from botkit.models.manifest import GRAPH, is_botkit_folder, read_manifest, read_model_config
+from botkit.models.pretrained import load_pretrained
+from botkit.models.runtime import Forward, OnnxForward, load_tokenizer, run_padded
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class TextClassifier:
+    """A sequence classifier (Devlin et al. 2019); `load`, `onnx` and `transformers` make one from a model folder."""
+
+    def __init__(
+        self,
+        name: str,
+        forward: Forward,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        *,
+        max_length: int,
+        pad_id: int = 0,
+    ) -> None:
+        """`forward` returns logits of shape (batch, len(labels))."""
+        self.name = name
+        self.labels = tuple(labels)
+        self._forward = forward
+        self._pad_id = pad_id
+        self._tokenizer = tokenizer
+        self._tokenizer.enable_truncation(max_length)
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int = 0) -> TextClassifier:
+        """A classifier in botkit's form or in transformers'; raises `ModelError` or `MissingExtraError`."""
+        return (cls.onnx if is_botkit_folder(folder) else cls.transformers)(folder, threads=threads)
+
+    @classmethod
+    def onnx(cls, folder: Path, *, threads: int = 0) -> TextClassifier:
+        """A classifier in botkit's form; raises `ModelError`."""
+        manifest = read_manifest(folder)
+        if manifest.role not in ("classifier", "sentiment"):
+            raise ModelError(f"{folder}: this model is a {manifest.role}, not a classifier.")
+        return cls(
+            manifest.identity,
+            OnnxForward(folder / GRAPH, threads=threads),
+            load_tokenizer(folder),
+            manifest.labels,
+            max_length=manifest.max_length,
+            pad_id=int(read_model_config(folder).get("pad_token_id") or 0),
+        )
+
+    @classmethod
+    def transformers(cls, folder: Path, *, threads: int = 0) -> TextClassifier:
+        """Any `AutoModelForSequenceClassification`, run by torch; raises `MissingExtraError` or `ModelError`."""
+        loaded = load_pretrained("AutoModelForSequenceClassification", folder, ("logits",), threads=threads)
+        return cls(
+            loaded.identity,
+            loaded.forward,
+            loaded.tokenizer,
+            [loaded.config.id2label[number] for number in range(len(loaded.config.id2label))],
+            max_length=loaded.max_length,
+            pad_id=loaded.pad_id,
+        )
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probabilities of shape (texts, labels), in order. A long text counts with its first tokens."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        logits = [one for (one,) in run_padded(self._forward, encodings, self._pad_id)]
+        if not logits:
+            return np.zeros((0, len(self.labels)))
+        stacked = np.stack(logits).astype(np.float64)
+        raised = np.exp(stacked - stacked.max(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+        return shares

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from botkit.cli import main
+from botkit.config import load_settings
+from botkit.errors import ModelError
+from botkit.models.classifier import TextClassifier
+from botkit.models.registry import describe_model
+
+from .tiny import make_encoder, make_sentiment
+
+TOPICS = ("complaint", "other", "praise")
+
+
+@pytest.fixture
+def topics(tmp_path: Path) -> Path:
+    return make_sentiment(tmp_path / "topics", labels=TOPICS).folder
+
+
+def test_a_row_of_probabilities_for_each_text(topics: Path) -> None:
+    classifier = TextClassifier.load(topics)
+    shares = classifier.probabilities(["bad bad", "good"])
+    assert shares.shape == (2, 3)
+    assert shares.sum(axis=1) == pytest.approx([1, 1])
+    assert [classifier.labels[place] for place in shares.argmax(axis=1)] == ["complaint", "praise"]
+    assert classifier.probabilities([]).shape == (0, 3)
+
+
+def test_a_transformers_folder_classifies_through_torch(bert_sentiment_folder: Path) -> None:
+    classifier = TextClassifier.load(bert_sentiment_folder)
+    assert classifier.probabilities(["the river is long"]).shape == (1, len(classifier.labels))
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a encoder, not a classifier"):
+        TextClassifier.load(make_encoder(tmp_path / "encoder").folder)
+
+
+def test_the_command_names_the_class(topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", str(topics), "--home", str(tmp_path / "home")]
+    main_well("classify", "bad", "good", *arguments, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["labels"] == list(TOPICS)
+    assert [(row["text"], row["label"]) for row in told["texts"]] == [("bad", "complaint"), ("good", "praise")]
+    assert set(told["texts"][0]["probabilities"]) == set(TOPICS)
+    main_well("classify", "good", *arguments)
+    assert "praise" in capsys.readouterr().out
+
+
+def test_the_command_reads_lines_from_a_pipe(
+    topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("bad\n\ngood\n"))
+    main_well("classify", "-", "--model", str(topics), "--home", str(tmp_path / "home"), "--json")
+    assert [row["label"] for row in json.loads(capsys.readouterr().out)["texts"]] == ["complaint", "praise"]
+
+
+def test_it_is_measured_over_all_of_its_labels(
+    topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("bad", "complaint"), ("bad bad", "complaint"), ("good", "praise"), ("good", "complaint")]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows), "utf-8")
+    arguments = ["--data", str(data), "--model", str(topics), "--home", str(tmp_path / "home"), "--json"]
+    main_well("evaluate", "classifier", *arguments)
+    told = json.loads(capsys.readouterr().out)
+    assert told["accuracy"] == told["micro_f1"] == 0.75
+    assert told["confusion"] == [[2, 0, 1], [0, 0, 0], [0, 0, 1]]
+    assert told["classes"]["praise"]["precision"] == 0.5
+    assert told["calibration_error"] == pytest.approx(0.25, abs=0.05)
+    data.write_text(json.dumps({"text": "x", "label": "spam"}) + "\n", "utf-8")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "classifier", *arguments])
+    assert "write complaint, other or praise" in capsys.readouterr().err
+
+
+def test_what_is_no_sentiment_model_is_called_a_classifier(bert_sentiment_folder: Path, tmp_path: Path) -> None:
+    paths = load_settings(None, tmp_path / "home").paths
+    assert describe_model(str(bert_sentiment_folder), "sentiment", paths).roles == ("sentiment",)
+    config = bert_sentiment_folder / "config.json"
+    other = tmp_path / "other"
+    other.mkdir()
+    stored = json.loads(config.read_text("utf-8")) | {"id2label": {"0": "spam", "1": "ham"}}
+    (other / "config.json").write_text(json.dumps(stored), "utf-8")
+    assert describe_model(str(other), "sentiment", paths).roles == ("classifier",)
+
+
+def main_well(*arguments: str) -> None:
+    """Run a command that must succeed."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert not ended.value.code
