@@ -123,8 +123,11 @@ def kind_of(values: Mapping[str, Any]) -> Kind | None:
     return None
 
 
-def read_rows(path: Path, kind: Kind | None = None) -> tuple[list[Row], Kind]:
-    """The rows of a JSON-lines file, validated; the kind is told by the first row where none is given."""
+def read_rows(path: Path, kind: Kind | None = None, *, broken: list[DataError] | None = None) -> tuple[list[Row], Kind]:
+    """The rows of a JSON-lines file, validated; the kind is told by the first row where none is given.
+
+    The first row that is not of its kind raises `DataError`; with `broken`, its error is added to that list instead.
+    """
     rows = []
     for line, values in objects(path, read_text(path)):
         place = f"{path}:{line}"
@@ -132,7 +135,13 @@ def read_rows(path: Path, kind: Kind | None = None) -> tuple[list[Row], Kind]:
         if kind is None:
             known = "; ".join(f"{name} {shape}" for name, shape in _SHAPES.items())
             raise DataError(f"{place}: of no known kind: {known}.")
-        check(values, kind, place)
+        try:
+            check(values, kind, place)
+        except DataError as error:
+            if broken is None:
+                raise
+            broken.append(error)
+            continue
         rows.append(Row(values, place))
     assert kind is not None
     return rows, kind

@@ -37,7 +37,7 @@ FIRST_TOKENS: Final = 10
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the user says, what the bot says, and the intent's number; -1 for a pair of no intent."""
+    """What the user says, what the bot says, and the intent's number; -1 for none."""
 
     question: str
     answer: str
@@ -68,16 +68,13 @@ def read_intents(data: Path) -> tuple[list[Intent], list[Intent]]:
 def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -> Iterator[tuple[str, list[Exchange]]]:
     """One pass: a persona and one to three exchanges each, in one language."""
     by_language: dict[str, list[tuple[str, dict[str, str], int]]] = {"en": [], "zh": []}
+    # not the ChatterBot corpus: some of its answers insult, others are about a computer's power button
     for number, intent in enumerate(intents):
         for question in intent.questions:
             by_language[intent.language].append((question, intent.answers, number))
         # small intents are seen about as often as large ones
         for _ in range(max(0, 60 - len(intent.questions))):
             by_language[intent.language].append((generator.choice(intent.questions), intent.answers, number))
-    for row in rows(data / "dialogue/chatterbot_train.jsonl.gz"):
-        if len(row["turns"]) >= 2 and len(row["turns"][1]) < 160:
-            answers = dict.fromkeys(PERSONAS, row["turns"][1])
-            by_language[row["lang"]].append((row["turns"][0], answers, -1))
     jobs = [(language, index) for language, pairs in by_language.items() for index in range(len(pairs))]
     generator.shuffle(jobs)
     for language, index in jobs:

@@ -21,17 +21,23 @@ from botkit.errors import ConfigError
 TaskName = Literal["encoder", "reader", "sentiment", "classifier", "generator"]
 TASKS: Final[tuple[TaskName, ...]] = get_args(TaskName)
 HUB: Final = "hub:"
+BUILTIN_DATA: Final = "builtin:"
 SCRATCH: Final = "scratch"
 
 
 class SourceConfig(Section):
-    """One source of rows: a file, or `hub:DATASET[#CONFIG]:SPLIT`."""
+    """One source of rows: a file, `hub:DATASET[#CONFIG]:SPLIT`, or `builtin:` and a name of `training/builtin_data.py`."""
 
-    path: str = Field(description="A file of JSON lines, or hub:DATASET[#CONFIG]:SPLIT.")
+    path: str = Field(
+        description="A file of JSON lines, hub:DATASET[#CONFIG]:SPLIT, builtin:help-centres/en (or zh) or builtin:tones."
+    )
     limit: int | None = Field(None, ge=1, description="At most so many rows, drawn at random.")
     repeat: int = Field(1, ge=1, description="Times that its rows are in an epoch.")
     labels: tuple[str, ...] | None = Field(
         None, description="The labels this source knows; the loss compares only these for its rows."
+    )
+    broken: Literal["error", "skip"] = Field(
+        "error", description="What to do with a broken row: stop, or leave it out and say how many."
     )
     simplify: bool = Field(False, description="Convert Traditional to Simplified Chinese.")
 
@@ -210,7 +216,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths relative to the recipe's folder made absolute: of the data, and of a base that is there."""
 
     def place(one: Any) -> Any:
-        if isinstance(one, str) and one and not one.startswith(HUB):
+        if isinstance(one, str) and one and not one.startswith((HUB, BUILTIN_DATA)):
             return str(folder / Path(one).expanduser())
         if isinstance(one, dict) and isinstance(one.get("path"), str):
             return {**one, "path": place(one["path"])}

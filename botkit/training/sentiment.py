@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from botkit.training import builtin_data
 from botkit.training.small_talk import rows
 
 LABELS: Final = ("negative", "neutral", "positive")
 LONGEST: Final = 128
 TWO_CLASS: Final = ("en_sst2",)
-TONES: Final = Path(__file__).parent / "tones.jsonl"
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,11 @@ def neutral_examples(data: Path, limit: int, generator: random.Random) -> list[E
 
 
 def tones(*, held_out: bool = False) -> list[Example]:
-    """Lines said to a shop, written for botkit; every fifth is held out."""
-    lines = TONES.read_text(encoding="utf-8").splitlines()
-    chosen = [json.loads(line) for number, line in enumerate(lines) if (number % 5 == 2) == held_out]
-    return [Example(row["text"], LABELS.index(row["label"]), has_neutral=True) for row in chosen]
+    """Lines said to a shop, written for botkit."""
+    return [
+        Example(row["text"], LABELS.index(row["label"]), has_neutral=True)
+        for row in builtin_data.tones(held_out=held_out)
+    ]
 
 
 def batches(

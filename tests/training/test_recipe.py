@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from botkit.errors import ConfigError
-from botkit.training.recipe import as_yaml, fingerprint, load_recipe
+from botkit.errors import ConfigError, DataError
+from botkit.training.builtin_data import builtin_rows
+from botkit.training.recipe import DataConfig, as_yaml, fingerprint, load_recipe
+from botkit.training.tasks.common import read_sources
 
 
 def test_a_recipe_is_read_with_what_the_command_line_says(tmp_path: Path) -> None:
@@ -68,3 +71,40 @@ def test_the_fingerprint_is_of_recipe_and_data(tmp_path: Path) -> None:
     assert fingerprint(load_recipe("reader", None, {"data.train": [str(file)], "seed": 2})) != first
     file.write_text("2", encoding="utf-8")
     assert fingerprint(recipe) != first
+
+
+def test_builtin_data_has_a_held_out_part() -> None:
+    for name, kind in (("help-centres/en", "reading"), ("help-centres/zh", "reading"), ("tones", "labelled")):
+        learnt = builtin_rows(f"builtin:{name}", kind)  # type: ignore[arg-type]
+        held_out = builtin_rows(f"builtin:{name}:held-out", kind)  # type: ignore[arg-type]
+        assert len(learnt) > len(held_out) > 10
+        key = "title" if kind == "reading" else "text"
+        assert not {row.values[key] for row in learnt} & {row.values[key] for row in held_out}
+    with pytest.raises(DataError, match="there are builtin:help-centres/en"):
+        builtin_rows("builtin:nothing", "reading")
+    with pytest.raises(DataError, match="learns from reading rows"):
+        builtin_rows("builtin:tones", "reading")
+
+
+def test_broken_rows_stop_the_run_or_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"text": f"text {number}", "label": "ab"[number % 2]} for number in range(10)]
+    lines = [json.dumps(row) for row in rows]
+    lines[3] = json.dumps({"text": "", "label": "a"})
+    file.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match="rows.jsonl:4"):
+        read_sources(DataConfig.model_validate({"train": str(file)}), "labelled", 1)
+    source = {"path": str(file), "broken": "skip"}
+    train, valid = read_sources(DataConfig.model_validate({"train": source}), "labelled", 1)
+    assert len(train) + len(valid) == 9
+    assert "1 broken rows are left out" in caplog.text
+    assert "rows.jsonl:4" in caplog.text
+
+
+@pytest.mark.parametrize("task", ["encoder", "reader", "sentiment", "generator"])
+def test_the_recipes_of_the_repository_are_valid(task: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BOTKIT_DATA", str(tmp_path))
+    recipe = load_recipe(task, Path(__file__).parents[2] / "recipes" / f"{task}.yaml", {}, [])  # type: ignore[arg-type]
+    assert recipe.task == task
+    for source in recipe.data.train:
+        assert source.path.startswith((str(tmp_path), "builtin:"))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from botkit.data.rows import Kind, Row, check, read_rows
 from botkit.data.splits import split
 from botkit.errors import DataError, MissingExtraError, ModelError
-from botkit.training.recipe import HUB, DataConfig, SourceConfig
+from botkit.training.builtin_data import builtin_rows
+from botkit.training.recipe import BUILTIN_DATA, HUB, DataConfig, SourceConfig
 
+_LOG: Final = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
 
@@ -66,7 +69,15 @@ def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedR
 
 
 def _source(source: SourceConfig, kind: Kind, seed: int) -> list[SourcedRow]:
-    rows = hub_rows(source.path, kind) if source.path.startswith(HUB) else read_rows(Path(source.path), kind)[0]
+    broken: list[DataError] | None = [] if source.broken == "skip" else None
+    if source.path.startswith(HUB):
+        rows = hub_rows(source.path, kind)
+    elif source.path.startswith(BUILTIN_DATA):
+        rows = builtin_rows(source.path, kind)
+    else:
+        rows = read_rows(Path(source.path), kind, broken=broken)[0]
+    if broken:
+        _LOG.warning("%d broken rows are left out, the first: %s", len(broken), broken[0])
     if source.limit and len(rows) > source.limit:
         rows = random.Random(seed).sample(rows, source.limit)
     found = [SourcedRow(row.values, row.place, source) for row in rows]
