@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("block", blocks("console"))
+@pytest.mark.parametrize("block", list(blocks("console")))
 def test_commands_in_the_documentation_work(block: str, folder: Path) -> None:
     for line in block.splitlines():
         if line.startswith("$ "):
@@ -60,13 +60,13 @@ def test_commands_in_the_documentation_work(block: str, folder: Path) -> None:
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", list(blocks("python")))
 def test_python_in_the_documentation_runs(block: str, folder: Path) -> None:
     done = run([sys.executable, "-c", block], folder)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("block", blocks("yaml"))
+@pytest.mark.parametrize("block", list(blocks("yaml")))
 def test_settings_in_the_documentation_are_valid(block: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(block, encoding="utf-8")
     load_settings(tmp_path / "config.yaml")

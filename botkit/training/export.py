@@ -14,7 +14,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -358,14 +358,29 @@ def write_card(folder: Path, card: Card) -> None:
     lines += ["", "## Made by", "", "```", *card.commands, "```"]
     if card.training:
         lines += ["", *(f"- {key}: {value}" for key, value in card.training.items())]
-    lines += ["", "## Measured, in this int8 form", "", "| data | n | figures |", "| --- | --- | --- |"]
+    lines += [
+        "",
+        "## Measured, in this int8 form",
+        "",
+        "In brackets the 95 % bootstrap interval.",
+        "",
+        "| data | n | figures |",
+        "| --- | --- | --- |",
+    ]
     for data, figures in card.metrics.items():
-        shown = ", ".join(
-            f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items() if k != "n"
-        )
+        shown = ", ".join(_figure(k, v, figures.get("intervals", {})) for k, v in figures.items() if k not in _ASIDE)
         lines.append(f"| {data} | {figures.get('n', '')} | {shown} |")
     lines += ["", "## Limits", "", card.limits, ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+_ASIDE: Final = ("n", "intervals")
+
+
+def _figure(name: str, value: Any, intervals: Mapping[str, Sequence[float]]) -> str:
+    shown = f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
+    low_high = intervals.get(name)
+    return f"{shown} ({low_high[0]:.3f}–{low_high[1]:.3f})" if low_high else shown
 
 
 def main() -> None:

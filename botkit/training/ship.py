@@ -19,6 +19,7 @@ from rich.progress import track
 from botkit.evaluation import formats
 from botkit.evaluation.generator import evaluate_generator
 from botkit.evaluation.reader import evaluate_reader
+from botkit.evaluation.scored import Scored, intervals
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.evidence import sentences
 from botkit.messages import Language
@@ -70,12 +71,15 @@ def measure_reader(folder: Path, data: Path) -> dict[str, Any]:
     for name, title in (("squad_valid", "SQuAD validation"), ("zh_cmrc_valid", "CMRC 2018 validation")):
         examples = formats.read_reading(data / f"qa/{name}.jsonl.gz")
         answerable = [example for example in examples if example.answers]
-        report = evaluate_reader(reader, answerable, track=_bar)
-        measured[f"{title}, answerable questions"] = {key: report[key] for key in ("f1", "exact", "n")}
+        scored: list[Scored] = []
+        report = evaluate_reader(reader, answerable, track=_bar, collect=scored.append)
+        figures = {key: report[key] for key in ("f1", "exact", "n")}
+        measured[f"{title}, answerable questions"] = _with_intervals(figures, scored)
         if len(answerable) < len(examples):
-            report = evaluate_reader(reader, examples, track=_bar)
-            kept = ("f1", "exact", "has_answer_f1", "no_answer_f1", "n")
-            measured[f"{title}, with unanswerable ones"] = {key: report[key] for key in kept}
+            scored = []
+            report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
+            figures = {key: report[key] for key in ("f1", "exact", "has_answer_f1", "no_answer_f1", "n")}
+            measured[f"{title}, with unanswerable ones"] = _with_intervals(figures, scored)
     return measured
 
 
@@ -110,11 +114,19 @@ def _recall(encoder: Any, asked: Sequence[tuple[str, str]], texts: Sequence[str]
     queries = np.concatenate([encoder.encode(questions[at : at + 64]) for at in range(0, len(questions), 64)])
     order = np.argsort(-(queries @ vectors.T), axis=1)[:, :5]
     gold = np.array([texts.index(text) for _, text in asked])[:, None]
-    return {
-        "recall_at_1": float((order[:, :1] == gold).any(axis=1).mean()),
-        "recall_at_5": float((order == gold).any(axis=1).mean()),
-        "n": len(asked),
-    }
+    first, five = (order[:, :1] == gold).any(axis=1), (order == gold).any(axis=1)
+    scored = [
+        Scored(str(number), {"recall_at_1": float(first[number]), "recall_at_5": float(five[number])})
+        for number in range(len(asked))
+    ]
+    figures = {"recall_at_1": float(first.mean()), "recall_at_5": float(five.mean()), "n": len(asked)}
+    return _with_intervals(figures, scored)
+
+
+def _with_intervals(figures: dict[str, Any], scored: Sequence[Scored]) -> dict[str, Any]:
+    """The figures, and 95 % bootstrap intervals of those that have one."""
+    found = intervals(scored)
+    return {**figures, "intervals": {name: found[name] for name in figures if name in found}}
 
 
 def measure_sentiment(folder: Path, data: Path) -> dict[str, Any]:
@@ -130,8 +142,10 @@ def measure_sentiment(folder: Path, data: Path) -> dict[str, Any]:
     measured = {}
     for name, title in titles.items():
         examples = formats.read_labelled(data / f"sentiment/{name}_valid.jsonl.gz")
-        report = evaluate_sentiment(classifier, examples, track=_bar)
-        measured[f"{title}, validation"] = {key: report[key] for key in ("accuracy", "macro_recall", "macro_f1", "n")}
+        scored: list[Scored] = []
+        report = evaluate_sentiment(classifier, examples, track=_bar, collect=scored.append)
+        figures = {key: report[key] for key in ("accuracy", "macro_recall", "macro_f1", "n")}
+        measured[f"{title}, validation"] = _with_intervals(figures, scored)
     return measured
 
 
@@ -141,17 +155,19 @@ def measure_generator(folder: Path, data: Path) -> dict[str, Any]:
     from botkit.training.generator import read_intents
 
     _, held_out = read_intents(data)
-    limited = [
-        formats.Intent("zh" if intent.language == "zh" else "en", intent.questions[:4], intent.answers)
+    intents = [
+        formats.Intent("zh" if intent.language == "zh" else "en", intent.questions, intent.answers)
         for intent in held_out
         if intent.questions
     ]
     generator = OnnxGenerator(folder)
     measured = {}
     for language, title in (("en", "English"), ("zh", "Chinese")):
-        report = evaluate_generator(generator, [], [one for one in limited if one.language == language], track=_bar)
-        kept = ("intent_accuracy", "perplexity", "distinct_2", "n")
-        measured[f"chit-chat, held-out questions, {title}"] = {key: report[key] for key in kept}
+        scored: list[Scored] = []
+        chosen = [one for one in intents if one.language == language]
+        report = evaluate_generator(generator, [], chosen, track=_bar, collect=scored.append)
+        figures = {key: report[key] for key in ("intent_accuracy", "perplexity", "distinct_2", "n")}
+        measured[f"chit-chat, held-out questions, {title}"] = _with_intervals(figures, scored)
     return measured
 
 
@@ -253,8 +269,9 @@ RECIPES: Final[dict[str, Recipe]] = {
             commands=[
                 _CHINESE_BASE[0],
                 *_ENCODER_RUNS,
-                "python -m botkit.training.sentiment --data DATA --base models/encoder --out models/sentiment --passes 99 "
-                "--minutes 28 --seed 3",
+                f"{_SENTIMENT} --base models/encoder3 --out models/sentiment3 --minutes 28 --seed 3 --tones 0",
+                f"{_SENTIMENT} --base models/sentiment3 --out models/sentiment4 --minutes 20 --rate 6e-5 --seed 4",
+                "python -m botkit.training.average models/sentiment3 models/sentiment4 --out models/sentiment",
                 "python -m botkit.training.ship sentiment --model models/sentiment --data DATA",
             ],
             limits=(
@@ -272,13 +289,17 @@ RECIPES: Final[dict[str, Recipe]] = {
             base="none: 4 layers of width 256 and a tokenizer of 6,000 byte-level pieces, trained from nothing",
             data=[
                 "Microsoft Bot Framework chit-chat, English and Chinese (MIT)",
-                "chatterbot-corpus (BSD 3-clause)",
+                "chatterbot-corpus (BSD 3-clause), in the first two of the three runs",
                 "tokenizer only: KdConv and CrossWOZ (Apache-2.0), Topical-Chat (CDLA-Sharing-1.0)",
             ],
             licence="Apache-2.0 (weights); see the data's own licences",
             languages=["en", "zh"],
             commands=[
-                "python -m botkit.training.generator --data DATA --out models/generator --minutes 28",
+                "python -m botkit.training.generator --data DATA --out models/generator3 --minutes 28",
+                "python -m botkit.training.generator --data DATA --base models/generator3 --out models/generator4 --passes 99 "
+                "--minutes 40 --rate 8e-4 --seed 4",
+                "python -m botkit.training.generator --data DATA --base models/generator4 --out models/generator --passes 99 "
+                "--minutes 22 --rate 6e-4 --seed 5",
                 "python -m botkit.training.ship generator --model models/generator --data DATA",
             ],
             limits=(
@@ -296,7 +317,7 @@ def main() -> None:
     """Export, measure, write the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("role", choices=list(RECIPES))
-    parser.add_argument("--model", required=True, help="folder of the trained model")
+    parser.add_argument("--model", help="folder of the trained model; without it, what was exported is measured again")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="default: the built-in model of this role")
     parser.add_argument(
@@ -304,12 +325,13 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     out = arguments.out or BUILTIN_FOLDER / arguments.role
-    export(arguments.role, arguments.model, out, keep_float=arguments.keep_float)
+    if arguments.model:
+        export(arguments.role, arguments.model, out, keep_float=arguments.keep_float)
     recipe = RECIPES[arguments.role]
     metrics = recipe.measure(out, arguments.data)
     write_card(out, recipe.card(metrics))
     for data, figures in metrics.items():
-        print(data, {name: round(value, 4) for name, value in figures.items()})
+        print(data, {name: round(value, 4) for name, value in figures.items() if name != "intervals"})
 
 
 if __name__ == "__main__":
