@@ -54,7 +54,12 @@ def print_json(value: Any) -> None:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            """Whoever reads the output, as `head` does, has enough: that is no error of ours (rich would exit with 1)."""
+            raise BrokenPipeError
+
+    return Patient(stderr=stderr, highlight=False, soft_wrap=False)
 
 
 def __getattr__(name: str) -> Any:

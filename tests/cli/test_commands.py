@@ -197,3 +197,13 @@ def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> 
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["model reader"]["state"] == "problem"
     assert findings["home"]["state"] == "ok"
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "botkit", "models", "list", "--home", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
