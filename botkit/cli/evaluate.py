@@ -59,8 +59,12 @@ def reader(
     model: ModelOption = None,
     limit: LimitOption = None,
     threshold: Annotated[
-        float, typer.Option(help="Margin over no answer below which the reader declines, in logits.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Margin over no answer below which the reader declines, in logits; by default the model's own.",
+            show_default=False,
+        ),
+    ] = None,
     predictions: PredictionsOption = None,
     with_intervals: IntervalsOption = False,
     with_slices: SlicesOption = False,

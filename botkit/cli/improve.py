@@ -149,7 +149,7 @@ def train(
     from botkit.cli.train import progress, trainable
     from botkit.data.rows import read_rows
     from botkit.evaluation.formats import read_reading
-    from botkit.evaluation.reader import evaluate_reader
+    from botkit.evaluation.reader import evaluate_reader, threshold_of
     from botkit.evaluation.scored import Scored, compare
     from botkit.models.registry import load_reader
     from botkit.training.export import export
@@ -181,7 +181,9 @@ def train(
     exported = settings.paths.models / f"reader-{stamp}"
     keep = ["qa_outputs", "output/dense", "layer.0/"]
     with common.err_console.status("Exporting and comparing …"):
-        export("reader", candidate, exported, keep_float=keep, progress=lambda _: None)
+        serving = load_reader(settings.config.models, settings.paths)
+        facts = {"threshold": threshold_of(serving)}
+        export("reader", candidate, exported, facts=facts, keep_float=keep, progress=lambda _: None)
         scores: list[list[Scored]] = []
         for name in (in_service, str(exported)):
             reader = load_reader(settings.config.models.model_copy(update={"reader": name}), settings.paths)

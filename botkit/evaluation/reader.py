@@ -17,15 +17,16 @@ def evaluate_reader(
     reader: Reader,
     examples: Sequence[ReadingExample],
     *,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     track: Track = iter,
     collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Exact match and F1, in all and for questions with and without an answer, as the official SQuAD scripts score.
 
-    The reader declines where its best span lies less than `threshold` above "no answer". Where every question has an
-    answer, as in SQuAD 1.1, it may not decline.
+    The reader declines where its best span lies less than `threshold` above "no answer", by default its own threshold if it
+    has one, else 0. Where every question has an answer, as in SQuAD 1.1, it may not decline.
     """
+    threshold = threshold_of(reader) if threshold is None else threshold
     may_decline = any(not example.answers for example in examples)
     scored = []
     for example in track(examples):
@@ -37,6 +38,11 @@ def evaluate_reader(
         if collect:
             collect(of_reading(example, said, *scored[-1][1:]))
     return {**figures(scored), "languages": by_language(scored)}
+
+
+def threshold_of(reader: Reader) -> float:
+    """The margin over "no answer" below which a reader says that there is none; 0 for one that names none."""
+    return float(getattr(reader, "threshold", 0.0))
 
 
 def of_reading(example: ReadingExample, said: str, exact: float, f1: float) -> Scored:

@@ -34,7 +34,7 @@ class GeneratorTokens(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The facts of one model; the last group is for generators only.
+    """The facts of one model; those from `context_length` on are for generators only.
 
     `max_length` counts tokens, special ones included. `sha256` is the digest of `model.onnx`.
     """
@@ -54,6 +54,8 @@ class Manifest(BaseModel):
     command: str = ""
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    threshold: float = 0.0
+    """Readers: the margin over "no answer", in logits, below which a question to one given passage counts as unanswerable."""
 
     context_length: int = 0
     layers: int = 0

@@ -46,9 +46,11 @@ class ExtractiveReader:
         max_length: int,
         pad_id: int = 0,
         stride: int = STRIDE,
+        threshold: float = 0.0,
     ) -> None:
         """`forward` returns (start logits, end logits), each of shape (batch, tokens)."""
         self.name = name
+        self.threshold = threshold
         self._forward = forward
         self._tokenizer = tokenizer
         self._max_length = max_length
@@ -62,7 +64,14 @@ class ExtractiveReader:
         manifest = read_manifest(folder, "reader")
         pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
         forward = OnnxForward(folder / GRAPH, threads=threads)
-        return cls(manifest.identity, forward, load_tokenizer(folder), max_length=manifest.max_length, pad_id=pad_id)
+        return cls(
+            manifest.identity,
+            forward,
+            load_tokenizer(folder),
+            max_length=manifest.max_length,
+            pad_id=pad_id,
+            threshold=manifest.threshold,
+        )
 
     @classmethod
     def transformers(cls, folder: Path, *, threads: int = 0) -> ExtractiveReader:

@@ -44,6 +44,18 @@ def test_where_every_question_has_an_answer_the_reader_may_not_decline() -> None
     assert report["exact"] == 1
 
 
+def test_a_reader_may_name_the_margin_from_which_it_answers() -> None:
+    class Strict(OverlapReader):
+        threshold = 1e6
+
+    told = "Ada founded the old shop"
+    examples = [example("Who founded the old shop?", told, told), example("Where is the moon tonight?", "Cats sleep.")]
+    assert evaluate_reader(OverlapReader(), examples)["no_answer_f1"] == 1
+    strict = evaluate_reader(Strict(), examples)
+    assert (strict["has_answer_f1"], strict["no_answer_f1"]) == (0, 1)
+    assert evaluate_reader(Strict(), examples, threshold=0)["has_answer_f1"] == 1
+
+
 def test_sentiment_chooses_among_the_labels_that_occur() -> None:
     class Unsure(WordSentiment):
         def classify(self, texts):  # type: ignore[no-untyped-def]
