@@ -6,7 +6,8 @@ Film sentences have no neutral examples, so a model told about the three classes
 texts are never neutral. For them the loss only compares negative with positive; neutral is learnt from the tweets, and
 from what people say to assistants and ask about articles: a plain question is no complaint. Chinese has no other neutral
 text, so its reviews count as not neutral. A few written lines of `tones.jsonl` show how people talk to a shop: half
-of a complaint's words are those of a plain question. One in five of them is held out.
+of a complaint's words are those of a plain question. One in five of them is held out. Sentences about people of all kinds
+(`people.py`) teach that a tone does not depend on whom a sentence is about.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from botkit.training import builtin_data
+from botkit.training.people import about_people
 from botkit.training.small_talk import rows
 
 LABELS: Final = ("negative", "neutral", "positive")
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--chinese", type=int, default=12_000, help="Chinese reviews in a pass")
     parser.add_argument("--neutral", type=int, default=5_000, help="plain questions in a pass")
     parser.add_argument("--tones", type=int, default=8, help="times that the lines of tones.jsonl are in a pass")
+    parser.add_argument("--people", type=int, default=1_200, help="sentences about people of all kinds in a pass")
     parser.add_argument("--tokens", type=int, default=1_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--dropout", type=float, default=0.15)
@@ -151,6 +154,7 @@ def main() -> None:
     step = seen = 0
     done = progress = 0.0
     losses: list[float] = []
+    people = [Example(text, LABELS.index(tone), has_neutral=True) for text, tone in about_people()]
     model.train()
     while progress < 1:
         examples = [
@@ -159,6 +163,7 @@ def main() -> None:
             *read_examples(folder / "zh_reviews_train.jsonl.gz", arguments.chinese, generator),
             *neutral_examples(arguments.data, arguments.neutral, generator),
             *(tones() * arguments.tones),
+            *generator.sample(people, min(arguments.people, len(people))),
         ]
         for batch in batches(examples, tokenizer, arguments.tokens, generator):
             minutes = (time.monotonic() - started) / 60
