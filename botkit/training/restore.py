@@ -83,12 +83,14 @@ def tokenizer(folder: Path) -> Any:
 
     plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
     known = {kind: token for kind, token in _SPECIAL.items() if plain.token_to_id(token) is not None}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]  # a pair's second half is told from its first by type
     if not known:
         known = {"pad_token": "<|pad|>", "eos_token": "<|end|>", "bos_token": "<|end|>"}
+        inputs.remove("token_type_ids")
     length = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     positions = length.get("max_position_embeddings") or length.get("n_positions") or 512
     fast: Any = PreTrainedTokenizerFast
-    return fast(tokenizer_object=plain, model_max_length=positions, **known)
+    return fast(tokenizer_object=plain, model_max_length=positions, model_input_names=inputs, **known)
 
 
 def weights(graph: Path) -> dict[str, Array]:
