@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -134,7 +134,7 @@ class Engine:
 
     # ---- one turn -------------------------------------------------------------------------------------------------
 
-    async def respond(self, message: Message) -> AsyncIterator[Event]:
+    async def respond(self, message: Message) -> AsyncGenerator[Event, None]:
         """Answer one message: any number of `Status` and `Delta`, then exactly one `Reply`.
 
         The message is stored before it is answered. Messages of one conversation are answered in the order they come.
