@@ -198,7 +198,7 @@ class Engine:
         with turn.stage("history"):
             conversation = turn.message.conversation
             spoken = await self._run(self.store.history, conversation, 2 * self._config.conversation.history_turns)
-            turn.history = [Turn(stored.role, stored.text) for stored in spoken]
+            turn.history = [Turn(stored.role, stored.text) for stored in spoken if stored.id != turn.message.id]
             turn.state = _State.of(await self._run(self.store.state, conversation))
             await self._run(self.store.record_message, turn.message, turn.sentiment)
         negative = turn.sentiment.label == "negative"

@@ -68,6 +68,25 @@ class Adapter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What an adapter found out about one of its settings from the platform; `remedy` says what to do where not `ok`."""
+
+    what: str
+    ok: bool
+    said: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """An adapter that can ask its platform whether its tokens and permissions are in order (`botkit doctor --online`)."""
+
+    async def check(self) -> list[Check]:
+        """Look; must not raise for what it is there to find."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """An adapter that is installed: its class, or the problem that keeps it from being used."""
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,7 +38,14 @@ class Finding:
 
 
 @app.command()
-def doctor(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
+def doctor(
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the platforms whether tokens and permissions are in order.")
+    ] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
     """Look at everything, ask one question, and say what to mend; exit code 1 where something is broken."""
     settings = settings_from(config, home)
     looks: tuple[Callable[[Settings], list[Finding]], ...] = (
@@ -49,6 +56,7 @@ def doctor(as_json: JsonOption = False, config: ConfigOption = None, home: HomeO
         _calibration,
         _knowledge,
         _adapters,
+        *([_platforms] if online else []),
         _question,
     )
     findings: list[Finding] = []
@@ -173,6 +181,24 @@ def _adapters(settings: Settings) -> list[Finding]:
             said = "enabled" if one.name in on else "ready"
             findings.append(Finding(f"front end {one.name}", "ok", f"{one.source}, {said}"))
     return findings
+
+
+def _platforms(settings: Settings) -> list[Finding]:
+    """What the platforms of the enabled front ends say of their tokens; nothing is posted."""
+    from botkit.plugins import Checkable, enabled, make_adapter
+
+    findings = []
+    for name in enabled(settings):
+        try:
+            adapter = make_adapter(name, settings)
+        except BotkitError as error:
+            findings.append(Finding(f"online {name}", "problem", str(error)))
+            continue
+        if isinstance(adapter, Checkable):
+            for one in asyncio.run(adapter.check()):
+                state: State = "ok" if one.ok else "problem"
+                findings.append(Finding(f"online {name} {one.what}", state, one.said, one.remedy))
+    return findings or [Finding("online", "note", "no front end is enabled that could be asked")]
 
 
 def _question(settings: Settings) -> list[Finding]:

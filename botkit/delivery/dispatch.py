@@ -20,6 +20,7 @@ from botkit.engine import Engine
 from botkit.errors import BotkitError
 from botkit.language import detect
 from botkit.messages import Delta, Message, Reply, Status
+from botkit.phrases import phrase
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -218,7 +219,7 @@ class Dispatcher:
             if waiting.incoming.attachments and waiting.reply is None:
                 await self._take_in(waiting.incoming, outlet)
             if waiting.incoming.text.strip() or not waiting.incoming.attachments:
-                reply = waiting.reply or await self._think(waiting.incoming, outlet)
+                reply = waiting.reply or await self._reply(waiting.incoming, outlet)
                 if reply is None:
                     await self._quietly(outlet.withdraw())
                     return
@@ -231,6 +232,15 @@ class Dispatcher:
             logger.error("%s: a message could not be answered: %s", self._adapter, told)
             logger.debug("%s", self._adapter, exc_info=error)
             self.inbox.fail(event, told)
+
+    async def _reply(self, incoming: Incoming, outlet: Outlet) -> Reply | None:
+        """The engine's reply; where the engine fails, the person is told so."""
+        try:
+            return await self._think(incoming, outlet)
+        except Exception:
+            sorry = phrase("failed", incoming.language or detect(incoming.text))
+            await self._until_done(partial(outlet.notice, sorry))
+            raise
 
     async def _think(self, incoming: Incoming, outlet: Outlet) -> Reply | None:
         """The engine's reply, shown as it comes; None where the message was deleted meanwhile."""

@@ -20,7 +20,7 @@ def split(text: str, limit: int, *, measure: Callable[[str], int] = len) -> list
     """
     pieces: list[str] = []
     current = ""
-    for block in _blocks(text.strip("\n")):
+    for block in _blocks(text.rstrip().lstrip("\n")):
         joined = f"{current}{block}" if current else block.lstrip("\n")
         if measure(joined.strip("\n")) <= limit:
             current = joined

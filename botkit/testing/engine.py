@@ -32,8 +32,9 @@ class RecordingKnowledge:
 class ScriptedEngine:
     """Has an engine's methods that adapters use. Says "You said: TEXT", or what `answer` makes of the message.
 
-    `heard` are the messages answered, in order. Clear `gate` to hold answers back in the middle (after half of the text),
-    set it to let them go on. `pause_s` is the time between two pieces of a reply.
+    `heard` are the messages answered, in order; `started` those whose answer has begun. Clear `gate` to hold answers back in the middle (after half of the text),
+    set it to let them go on; `hold` holds back only the answers to one
+    text. `pause_s` is the time between two pieces of a reply.
     """
 
     def __init__(
@@ -50,12 +51,19 @@ class ScriptedEngine:
         self.store = SQLiteConversationStore(self.settings.paths.conversations)
         self.knowledge = RecordingKnowledge()
         self.heard: list[Message] = []
+        self.started: list[Message] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self._held = ""
         self._answer = answer or (lambda message: f"You said: {message.text}")
         self._sources = tuple(sources)
         self._pieces, self._pause_s = pieces, pause_s
         self._locks: dict[str, asyncio.Lock] = {}
+
+    def hold(self, text: str) -> None:
+        """Hold back the answers to this text alone, until `gate` is set."""
+        self._held = text
+        self.gate.clear()
 
     async def warm_up(self) -> None:
         """Nothing to load."""
@@ -63,17 +71,18 @@ class ScriptedEngine:
     async def respond(self, message: Message) -> AsyncGenerator[Event, None]:
         """Status, the pieces of the text, the reply."""
         async with self._locks.setdefault(message.conversation, asyncio.Lock()):
+            self.started.append(message)
             yield Status("searching")
             self.store.record_message(message)
             text = self._answer(message)
             step = max(1, -(-len(text) // self._pieces))
             for start in range(0, len(text), step):
                 if start >= len(text) // 2:
-                    await self.gate.wait()
+                    await self._wait(message)
                 if self._pause_s:
                     await asyncio.sleep(self._pause_s)
                 yield Delta(text[start : start + step])
-            await self.gate.wait()
+            await self._wait(message)
             reply = Reply(
                 text, "answer" if self._sources else "chat", 0.9, message.conversation, answer=text,
                 language=message.language or "en", sources=self._sources,
@@ -81,6 +90,10 @@ class ScriptedEngine:
             self.store.record_reply(message, reply)
             self.heard.append(message)
             yield reply
+
+    async def _wait(self, message: Message) -> None:
+        if not self._held or self._held == message.text:
+            await self.gate.wait()
 
     async def answer(self, message: Message) -> Reply:
         """The reply alone."""
