@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runti
 from pydantic import BaseModel
 
 from botkit.config import ConfigFile, Section, Settings
-from botkit.errors import AdapterError
+from botkit.errors import AdapterError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -98,8 +98,13 @@ class Found:
 
 def discover(settings: Settings) -> list[Found]:
     """All adapters, by name. A broken one is reported in its place and harms no other."""
+    return _all(settings)
+
+
+def _all(settings: Settings, only: str | None = None) -> list[Found]:
+    """`only`: of the installed ones, import just that, so that one front end does not load what another needs."""
     found: dict[str, Found] = {}
-    for one in (*_installed(), *_dropped_in(settings.config.plugins_dir)):
+    for one in (*_installed(only), *_dropped_in(settings.config.plugins_dir)):
         earlier = found.get(one.name)
         if earlier is None or (earlier.adapter is None and one.adapter is not None):
             found[one.name] = one
@@ -114,10 +119,9 @@ def make_adapter(name: str, settings: Settings, **overrides: Any) -> Adapter:
 
     Raises `AdapterError` where there is none or it is broken, `ConfigError` where its section is wrong.
     """
-    found = discover(settings)
-    chosen = next((one for one in found if one.name == name), None)
+    chosen = next((one for one in _all(settings, only=name) if one.name == name), None)
     if chosen is None:
-        names = ", ".join(one.name for one in found) or "none"
+        names = ", ".join(one.name for one in discover(settings)) or "none"
         raise AdapterError(
             f"There is no adapter {name!r}; installed: {names}. Install the package that brings it, or put it into "
             "plugins_dir."
@@ -143,8 +147,10 @@ def enabled(settings: Settings) -> list[str]:
     return [name for name, section in settings.config.adapters.items() if section.get("enabled") is True]
 
 
-def _installed() -> Iterator[Found]:
+def _installed(only: str | None) -> Iterator[Found]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
+        if only is not None and point.name != only:
+            continue
         source = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         yield _loaded(point, source)
 
@@ -216,6 +222,8 @@ def _checked(name: str, source: str, adapter: Any) -> Found:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, MissingExtraError):
+        return str(error).rstrip(".")
     place = ""
     frames = error.__traceback__
     while frames is not None and frames.tb_next is not None:
