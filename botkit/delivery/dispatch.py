@@ -82,6 +82,11 @@ class Delivery:
         self.posted.append(id)
         self._inbox.keep_posted(self.incoming.event, tuple(self.posted))
 
+    def replace(self, number: int, id: str) -> None:
+        """Remember that the message posted as the `number`-th is gone, and another stands for it."""
+        self.posted[number] = id
+        self._inbox.keep_posted(self.incoming.event, tuple(self.posted))
+
     async def post(
         self,
         pieces: Sequence[str],
@@ -140,10 +145,14 @@ class Dispatcher:
             logger.info("%s: %d messages from before the restart are answered now", self._adapter, len(left))
         return len(left)
 
-    async def accept(self, incoming: Incoming) -> bool:
-        """Keep a message and answer it in its turn; False where it had come before. Returns once it is on disk."""
+    async def accept(self, incoming: Incoming, *, reply: Reply | None = None) -> bool:
+        """Keep a message and answer it in its turn; False where it had come before. Returns once it is on disk.
+
+        `reply` is for what the adapter answers by itself (a command, a button): it is delivered with the same care, and
+        the engine is not asked.
+        """
         silent = self.muted(incoming.conversation)
-        new = self.inbox.add(incoming, answered=silent)
+        new = self.inbox.add(incoming, answered=silent, reply=reply)
         if new and not silent and not self._stopping:
             self._enqueue(incoming)
         return new

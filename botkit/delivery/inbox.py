@@ -95,14 +95,17 @@ class Inbox:
             raise AdapterError(f"{path}: the inbox cannot be opened: {error}. Mend it, or move it away.") from error
         self._run("DELETE FROM events WHERE state != 'waiting' AND received_at < ?", time.time() - keep_days * _DAY_S)
 
-    def add(self, incoming: Incoming, *, answered: bool = False) -> bool:
-        """Keep a message; False where it is already known. `answered`: only its id is kept, nothing is to be said."""
+    def add(self, incoming: Incoming, *, answered: bool = False, reply: Reply | None = None) -> bool:
+        """Keep a message; False where it is already known. `answered`: only its id is kept, nothing is to be said.
+        `reply`: what is to be said to it.
+        """
         payload = None if answered else json.dumps(_plain(incoming), ensure_ascii=False)
         state = "done" if answered else "waiting"
         rows = self._run(
-            "INSERT OR IGNORE INTO events (event, conversation, origin, state, received_at, incoming) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO events (event, conversation, origin, state, received_at, incoming, reply) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(incoming.event, incoming.conversation, incoming.origin, state, time.time(), payload),
+            None if reply is None else json.dumps(reply.as_json(), ensure_ascii=False),
         )
         return rows.rowcount == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,18 +30,19 @@ class RecordingKnowledge:
 
 
 class ScriptedEngine:
-    """Has an engine's methods that adapters use. Says "You said: TEXT", or what `answer` makes of the message.
+    """Has an engine's methods that adapters use. Says "You said: TEXT", or what `answer` makes of the message: its text,
+    or a whole reply.
 
-    `heard` are the messages answered, in order; `started` those whose answer has begun. Clear `gate` to hold answers back in the middle (after half of the text),
-    set it to let them go on; `hold` holds back only the answers to one
-    text. `pause_s` is the time between two pieces of a reply.
+    `heard` are the messages answered, in order; `started` those whose answer has begun. Clear `gate` to hold answers back
+    in the middle (after half of the text), set it to let them go on; `hold` holds back only the answers to one text.
+    `pause_s` is the time between two pieces of a reply.
     """
 
     def __init__(
         self,
         home: Path,
         *,
-        answer: Callable[[Message], str] | None = None,
+        answer: Callable[[Message], str | Reply] | None = None,
         sources: Sequence[Source] = (),
         pieces: int = 8,
         pause_s: float = 0.0,
@@ -55,7 +56,7 @@ class ScriptedEngine:
         self.gate = asyncio.Event()
         self.gate.set()
         self._held = ""
-        self._answer = answer or (lambda message: f"You said: {message.text}")
+        self._answer: Callable[[Message], str | Reply] = answer or (lambda message: f"You said: {message.text}")
         self._sources = tuple(sources)
         self._pieces, self._pause_s = pieces, pause_s
         self._locks: dict[str, asyncio.Lock] = {}
@@ -74,7 +75,8 @@ class ScriptedEngine:
             self.started.append(message)
             yield Status("searching")
             self.store.record_message(message)
-            text = self._answer(message)
+            said = self._answer(message)
+            text = said if isinstance(said, str) else said.text
             step = max(1, -(-len(text) // self._pieces))
             for start in range(0, len(text), step):
                 if start >= len(text) // 2:
@@ -83,10 +85,19 @@ class ScriptedEngine:
                     await asyncio.sleep(self._pause_s)
                 yield Delta(text[start : start + step])
             await self._wait(message)
-            reply = Reply(
-                text, "answer" if self._sources else "chat", 0.9, message.conversation, answer=text,
-                language=message.language or "en", sources=self._sources,
-            )  # fmt: skip
+            reply = (
+                Reply(
+                    text,
+                    "answer" if self._sources else "chat",
+                    0.9,
+                    message.conversation,
+                    answer=text,
+                    language=message.language or "en",
+                    sources=self._sources,
+                )
+                if isinstance(said, str)
+                else replace(said, conversation=message.conversation)
+            )
             self.store.record_reply(message, reply)
             self.heard.append(message)
             yield reply
