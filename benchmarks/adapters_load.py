@@ -82,7 +82,9 @@ async def alone(engine: Any, people: int, messages: int, kind: str) -> float:
     return time.perf_counter() - begun
 
 
-async def through(platform: Platform, engine: Any, people: int, messages: int, kind: str) -> dict[str, Any]:
+async def through(
+    platform: Platform, engine: Any, people: int, messages: int, kind: str, settings: dict[str, Any]
+) -> dict[str, Any]:
     """All messages through an adapter."""
     found = next(one.adapter for one in discover(engine.settings) if one.name == platform.adapter)
     assert found is not None
@@ -97,7 +99,7 @@ async def through(platform: Platform, engine: Any, people: int, messages: int, k
             latencies.append(time.perf_counter() - sent[waiting.incoming.sender.rsplit(":", 1)[-1]].pop(0))
 
     await platform.start()
-    service = asyncio.create_task(found(found.Config.model_validate(platform.section())).serve(engine))
+    service = asyncio.create_task(found(found.Config.model_validate(platform.section() | settings)).serve(engine))
     Inbox.done = noted  # type: ignore[method-assign]
     try:
         await asyncio.wait_for(platform.ready(), 60)
@@ -139,23 +141,27 @@ async def through(platform: Platform, engine: Any, people: int, messages: int, k
     }
 
 
-async def measure(people: int, messages: int, kind: str) -> dict[str, Any]:
+async def measure(people: int, messages: int, kind: str, only: str) -> dict[str, Any]:
     from botkit.testing.slack import FakeSlack
     from botkit.testing.telegram import FakeTelegram
 
-    platforms: dict[str, Callable[[], Platform]] = {
-        "slack, Socket Mode": lambda: FakeSlack(mode="socket"),
-        "slack, HTTP": lambda: FakeSlack(mode="http"),
-        "telegram, polling": FakeTelegram,
-        "telegram, webhook": lambda: FakeTelegram(mode="webhook"),
+    unlimited = {"messages_per_second": 1e6}
+    platforms: dict[str, tuple[Callable[[], Platform], dict[str, Any]]] = {
+        "slack, Socket Mode": (lambda: FakeSlack(mode="socket"), {}),
+        "slack, HTTP": (lambda: FakeSlack(mode="http"), {}),
+        "telegram, polling, 30 messages/s": (FakeTelegram, {}),
+        "telegram, polling, its limit lifted": (FakeTelegram, unlimited),
+        "telegram, webhook, its limit lifted": (lambda: FakeTelegram(mode="webhook"), unlimited),
     }
     results: dict[str, Any] = {"engine": kind, "people": people, "messages_each": messages}
     with tempfile.TemporaryDirectory() as folder:
         async with engine_of(kind, Path(folder) / "alone") as engine:
             results["engine alone"] = seconds = await alone(engine, people, messages, kind)
-        for name, make in platforms.items():
-            async with engine_of(kind, Path(folder) / name.replace(", ", "-")) as engine:
-                results[name] = await through(make(), engine, people, messages, kind)
+        for name, (make, settings) in platforms.items():
+            if only not in name:
+                continue
+            async with engine_of(kind, Path(folder) / name.replace(", ", "-").replace("/", "-")) as engine:
+                results[name] = await through(make(), engine, people, messages, kind, settings)
                 results[name]["engine_share"] = min(1.0, seconds / results[name]["seconds"])
     return results
 
@@ -165,9 +171,10 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=500)
     parser.add_argument("--messages", type=int, default=2, help="from each person")
     parser.add_argument("--engine", choices=["shipped", "scripted"], default="shipped")
+    parser.add_argument("--only", default="", help="only front ends whose name contains this")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    results = asyncio.run(measure(chosen.people, chosen.messages, chosen.engine))
+    results = asyncio.run(measure(chosen.people, chosen.messages, chosen.engine, chosen.only))
     if chosen.json:
         json.dump(results, sys.stdout, indent=1)
         return
