@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import aiohttp
@@ -33,8 +35,6 @@ from botkit_slack.text import LONGEST
 from botkit_slack.workspaces import Workspaces, scopes, sdk_logger, without_environment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from botkit.delivery import Delivery, Outlet
     from botkit.engine import Engine
 
@@ -145,7 +145,7 @@ class SlackAdapter:
                 logger=sdk_logger,
                 client=workspaces.make(None),
                 signing_secret=self._config.signing_secret.get_secret_value(),
-                authorize=authorize,
+                authorize=authorize,  # type: ignore[arg-type]
                 process_before_response=True,
                 attaching_conversation_kwargs_enabled=False,
             )
@@ -173,7 +173,7 @@ class SlackAdapter:
         client.socket_mode_request_listeners.append(take)
         client.wss_uri = url
         try:
-            await client.connect()
+            await client.connect()  # type: ignore[no-untyped-call]
             logger.info("slack: connected")
             unconnected_s = 0.0
             while True:
@@ -184,7 +184,7 @@ class SlackAdapter:
                     with suppress(aiohttp.ClientError, OSError, TimeoutError):
                         await self._socket_url(workspaces, token, network=False)
         finally:
-            await client.close()
+            await client.close()  # type: ignore[no-untyped-call]
             await client.aiohttp_client_session.close()
 
     async def _socket_url(self, workspaces: Workspaces, token: str, *, network: bool = True) -> str:
@@ -232,7 +232,7 @@ class SlackAdapter:
         except BotkitError as error:
             return [Check("adapters.slack", False, str(error))]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
-            workspaces = Workspaces(self._config, session, _nowhere())
+            workspaces = Workspaces(self._config, session, Path(tempfile.gettempdir()))  # no installations are needed
             found = []
             if self._config.bot_token.get_secret_value():
                 found += await self._check_bot(workspaces)
@@ -280,11 +280,3 @@ def _page(handle: Callable[[Any], Awaitable[Any]]) -> Callable[[web.Request], Aw
         return await to_aiohttp_response(await handle(await to_bolt_request(request)))
 
     return page
-
-
-def _nowhere() -> Path:
-    """Checking tokens needs no installations."""
-    import tempfile
-    from pathlib import Path
-
-    return Path(tempfile.gettempdir())

@@ -90,7 +90,8 @@ class SlackOutlet:
         """The whole reply, with its sources and buttons."""
         human = bool(self._context.config.human_channel)
         called = human and reply.route == "hand_off"
-        pieces = texts.pieces(phrase("human_called", reply.language) if called else reply.text)
+        text = phrase("human_called", reply.language) if called else reply.text
+        pieces = [text] if self._address.get("own") else texts.pieces(text)
         extras = await self._extras(reply)
         try:
             if "response_url" in self._address:

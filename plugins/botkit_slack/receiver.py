@@ -63,10 +63,11 @@ class Receiver:
         elif subtype == "message_deleted":
             self._dispatcher.deleted(f"{team}:{event['channel']}:{event['deleted_ts']}")
         elif subtype in _SUBTYPES and event.get("user") and not event.get("bot_id"):
-            if not await self._from_operator(team, event, bot_user):
-                incoming = self._incoming(team, event, bot_user)
-                if incoming is not None:
-                    await self._accept(incoming)
+            if await self._from_operator(team, event, bot_user):
+                return
+            incoming = self._incoming(team, event, bot_user)
+            if incoming is not None:
+                await self._accept(incoming)
 
     async def _accept(self, incoming: Incoming) -> None:
         address = incoming.address

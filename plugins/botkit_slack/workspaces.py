@@ -145,9 +145,9 @@ class Workspaces:
         """The pages /slack/install and /slack/oauth_redirect; None where no client id is set."""
         if self.store is None:
             return None
-        self.store.init()
+        self.store.init()  # type: ignore[no-untyped-call]
         states = SQLite3OAuthStateStore(expiration_seconds=_STATE_S, database=str(self._path))
-        states.init()
+        states.init()  # type: ignore[no-untyped-call]
         self._path.chmod(0o600)
         return AsyncOAuthFlow(
             client=self.make(None),
