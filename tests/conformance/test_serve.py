@@ -110,6 +110,7 @@ async def test_kill_9_again_and_again_loses_and_repeats_nothing(serve: Process, 
         await asyncio.sleep(delay)
         await serve.end(signal.SIGKILL)
     await serve.start()
+    await asyncio.gather(*(asyncio.wait_for(one.ready(), 60) for one in platforms))
     for one in platforms:
         await until(lambda one=one: len(finished(one)) >= len(asked), f"{one.adapter}: {finished(one)}", timeout_s=60)  # type: ignore[misc]
     await asyncio.sleep(0.5)
