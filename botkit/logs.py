@@ -11,6 +11,7 @@ from botkit.errors import ConfigError
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 messages = logging.getLogger("botkit.messages")
 """What people say and are told; silent unless asked for."""
+_root = logging.getLogger("botkit")
 
 
 def set_up(config: LoggingConfig) -> None:
@@ -23,8 +24,15 @@ def set_up(config: LoggingConfig) -> None:
         except OSError as error:
             raise ConfigError(f"logging.file: {config.file} cannot be written ({error.strerror}).") from error
     handler.setFormatter(logging.Formatter(_FORMAT))
-    root = logging.getLogger("botkit")
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(config.level.upper())
+    _root.handlers[:] = [handler]
+    _root.propagate = False
+    _root.setLevel(config.level.upper())
     messages.setLevel(logging.INFO if config.message_text else logging.CRITICAL + 1)
+
+
+def include(package: str) -> None:
+    """Log what an adapter's package logs, as botkit's own. The libraries it uses stay silent: they may log what people
+    write, or addresses with tokens in them.
+    """
+    if package != _root.name:
+        logging.getLogger(package).parent = _root

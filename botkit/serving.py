@@ -16,6 +16,7 @@ from typing import Final
 
 from botkit.engine import Engine
 from botkit.errors import BotkitError
+from botkit.logs import include
 from botkit.plugins import Adapter
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Supervisor:
         """`sleep` and `clock` are replaced in tests."""
         self._engine = engine
         self._adapters = adapters
+        for adapter in adapters:
+            include(type(adapter).__module__.partition(".")[0])
         self._backoff = backoff or Backoff()
         self._sleep = sleep
         self._clock = clock

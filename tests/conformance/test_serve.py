@@ -28,7 +28,7 @@ class Process:
     def __init__(self, folder: Path, platforms: list[Platform], **changes: object) -> None:
         self.folder = folder
         adapters = {one.adapter: {"enabled": True, **one.section()} for one in platforms}
-        config = {"adapters": adapters, "logging": {"level": "info"}} | changes
+        config = {"adapters": adapters, "logging": {"level": "debug"}} | changes
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         self.process: asyncio.subprocess.Process | None = None
         self.log = folder / "serve.log"
@@ -92,7 +92,10 @@ async def test_both_platforms_from_one_configuration(serve: Process, platforms: 
         await until(lambda one=one: any("30 days" in text for text in finished(one)), f"{one.adapter}", timeout_s=60)  # type: ignore[misc]
     assert await serve.end(signal.SIGTERM) == 0, serve.log.read_text(encoding="utf-8")
     log = serve.log.read_text(encoding="utf-8")
-    assert "Traceback" not in log and "return something" not in log
+    assert "slack: connected" in log and "Traceback" not in log
+    assert "return something" not in log and "30 days" not in log
+    for one in platforms:
+        assert not any(value in log for name, value in one.section().items() if name.endswith("token")), log
     for one in platforms:
         assert len(finished(one)) == 1
 
