@@ -63,7 +63,9 @@ class SlackAdapter:
         home = engine.settings.paths.home
         inbox = Inbox(home / "slack.sqlite")
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
+            async with aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), trust_env=True
+            ) as session:
                 workspaces = Workspaces(self._config, session, home)
                 await workspaces.connect()
                 await self._serve(engine, inbox, session, workspaces)
@@ -231,7 +233,7 @@ class SlackAdapter:
             self._require()
         except BotkitError as error:
             return [Check("adapters.slack", False, str(error))]
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S), trust_env=True) as session:
             workspaces = Workspaces(self._config, session, Path(tempfile.gettempdir()))  # no installations are needed
             found = []
             if self._config.bot_token.get_secret_value():
