@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the configuration or the data of whoever runs it."""
     monkeypatch.setenv("BOTKIT_HOME", str(tmp_path / "default-home"))
     monkeypatch.delenv("BOTKIT_CONFIG", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """No test sees where the one before it sent botkit's log."""
+    log, messages = logging.getLogger("botkit"), logging.getLogger("botkit.messages")
+    handlers, propagate, levels = list(log.handlers), log.propagate, (log.level, messages.level)
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(levels[0])
+    messages.setLevel(levels[1])
 
 
 @pytest.fixture
