@@ -45,8 +45,10 @@ def chat(
     overrides |= {name: value for name, value in chosen.items() if value}
     adapter = make_adapter("terminal", settings, **overrides)
 
+    told: list[signal.Signals] = []
+
     async def talk() -> None:
-        _leave_when_told()
+        _leave_when_told(told)
         engine = engine_from(settings)
         try:
             await adapter.serve(engine)
@@ -59,17 +61,27 @@ def chat(
         # whoever read our output has enough; what is still in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        raise typer.Exit(128 + (told[0] if told else signal.SIGTERM)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # not click's "Aborted!": leaving so is no mishap
 
 
-def _leave_when_told() -> None:
-    """Where the system ends the program or its window, finish the answer under way and give the screen back."""
+def _leave_when_told(told: list[signal.Signals]) -> None:
+    """Where a person, the system or a closed window ends the program, finish the answer under way and give the screen back.
+
+    A second Ctrl-C does not wait. The handlers run in the loop: asyncio's own for Ctrl-C cancels in the midst of whatever runs.
+    """
     loop, talking = asyncio.get_running_loop(), asyncio.current_task()
     assert talking is not None, "called from a task"
+
+    def leave(number: signal.Signals) -> None:
+        told.append(number)
+        if number == signal.SIGINT:
+            loop.remove_signal_handler(number)
+        talking.cancel()
+
     with contextlib.suppress(
         NotImplementedError, AttributeError
     ):  # Windows has neither handlers in the loop nor SIGHUP
-        loop.add_signal_handler(signal.SIGTERM, talking.cancel)
-        loop.add_signal_handler(signal.SIGHUP, talking.cancel)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, leave, number)

@@ -115,7 +115,8 @@ class TelegramAdapter:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await receiver.close()
-            await dispatcher.drain()
+            # with a token that Telegram refuses, no answer in flight can be delivered
+            await dispatcher.drain(1.0 if refused.done() else 25.0)
             if refused.done() and not refused.cancelled():
                 refused.exception()
 

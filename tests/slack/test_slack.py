@@ -280,7 +280,7 @@ async def test_a_file_is_left_alone_otherwise(start: Start) -> None:
 async def test_a_reply_in_a_thread_is_streamed(start: Start, streaming: bool) -> None:
     service = await start(FakeSlack(streaming=streaming), pieces=6, pause_s=0.5, sources=[SOURCE])
     await service.platform.say("a long story, please, of many words", place="channel", mention=True)
-    await service.answers("You said: a long story, please, of many words", place="channel")
+    await until(lambda: any(one.buttons for one in service.platform.shown("channel")), "the whole reply")
     done = methods(service)
     if streaming:
         assert done.count("chat.startStream") == done.count("chat.stopStream") == 1 and "chat.appendStream" in done
@@ -288,7 +288,7 @@ async def test_a_reply_in_a_thread_is_streamed(start: Start, streaming: bool) ->
     else:
         assert done.count("chat.postMessage") == 1 and "chat.update" in done and done.count("chat.startStream") == 1
     [shown] = service.platform.shown("channel")
-    assert len(shown.buttons) == 2
+    assert shown.text == "You said: a long story, please, of many words" and len(shown.buttons) == 2
 
 
 async def test_a_broken_server_in_mid_stream(start: Start) -> None:
