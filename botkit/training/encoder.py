@@ -33,6 +33,8 @@ from botkit.training.small_talk import rows
 SCALE = 20.0
 """Inverse temperature of the cosine similarities."""
 LONGEST = 192
+_TOGETHER = 10
+"""Texts of a batch that are run at once."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,23 @@ def batches(found: Sequence[Pair], size: int, generator: random.Random) -> Itera
 class Bilingual(nn.Module):
     """Mean-pooled, L2-normalised vectors of a transformer."""
 
-    def __init__(self, transformer: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, transformer: nn.Module, tokenizer: Any, length: int = LONGEST) -> None:
         super().__init__()
-        self.transformer, self.tokenizer = transformer, tokenizer
+        self.transformer, self.tokenizer, self.length = transformer, tokenizer, length
 
     def forward(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of shape (n, width)."""
-        inputs = self.tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+        """Vectors of shape (n, width). Texts of similar lengths are run together, so that little is padding."""
+        ids = self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        parts = [self._run([ids[i] for i in order[at : at + _TOGETHER]]) for at in range(0, len(order), _TOGETHER)]
+        return torch.cat(parts)[torch.tensor(order).argsort()]
+
+    def _run(self, ids: Sequence[list[int]]) -> Tensor:
+        inputs = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
         with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.transformer(**inputs).last_hidden_state.float()
+            hidden = self.transformer(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).last_hidden_state.float()
         mask = inputs["attention_mask"].unsqueeze(-1)
         return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
@@ -173,10 +183,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with qa/ and dialogue/")
     parser.add_argument("--base", required=True, help="folder of the encoder with Chinese characters to start from")
-    parser.add_argument("--teacher", default="builtin:all-MiniLM-L6-v2", help="the encoder whose English is kept")
+    parser.add_argument(
+        "--teacher", default="builtin:all-MiniLM-L6-v2", help="the encoder whose English is kept, or none"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=45.0)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--length", type=int, default=LONGEST, help="tokens after which a text is cut in training")
     parser.add_argument("--rate", type=float, default=1e-4, help="peak learning rate of the transformer")
     parser.add_argument("--embedding-rate", type=float, default=5e-4)
     parser.add_argument("--last-rate", type=float, default=0.0, help="learning rate at the end, as a share of the peak")
@@ -186,6 +199,8 @@ def main() -> None:
     parser.add_argument(
         "--english-weights", action="store_true", help="the teacher's transformer with the base's characters"
     )
+    parser.add_argument("--quick", action="store_true", help="do not measure recall before and after")
+    parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -194,13 +209,18 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
     plain = {"attn_implementation": "sdpa", "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
-    folder = base_folder(arguments.teacher)
-    teacher = Bilingual(AutoModel.from_pretrained(folder, **plain), AutoTokenizer.from_pretrained(folder)).eval()
+    teacher = None
+    if arguments.teacher != "none":
+        folder = base_folder(arguments.teacher)
+        teacher = Bilingual(AutoModel.from_pretrained(folder, **plain), AutoTokenizer.from_pretrained(folder)).eval()
     tokenizer = AutoTokenizer.from_pretrained(arguments.base)
-    model = Bilingual(AutoModel.from_pretrained(arguments.base, **plain), tokenizer)
+    model = Bilingual(AutoModel.from_pretrained(arguments.base, **plain), tokenizer, arguments.length)
     if arguments.english_weights:
+        assert teacher is not None, "--english-weights are the teacher's"
         take_english(model.transformer, teacher.transformer)
-    words = [p for n, p in model.named_parameters() if "word_embeddings" in n]
+    if arguments.freeze_words:
+        model.transformer.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
+    words = [p for n, p in model.named_parameters() if "word_embeddings" in n and p.requires_grad]
     others = [p for n, p in model.named_parameters() if "word_embeddings" not in n and "pooler" not in n]
     optimizer = torch.optim.AdamW(
         [
@@ -210,9 +230,10 @@ def main() -> None:
         fused=True,
     )
     peak = [group["lr"] for group in optimizer.param_groups]
-    before = {"en": recall(model, arguments.data, "en"), "zh": recall(model, arguments.data, "zh")}
-    print(json.dumps({"before": before, "teacher": recall(teacher, arguments.data, "en")}), flush=True)
-    teacher.eval()
+    before = None
+    if not arguments.quick:
+        before = {"en": recall(model, arguments.data, "en"), "zh": recall(model, arguments.data, "zh")}
+        print(json.dumps({"before": before}), flush=True)
 
     sources: dict[Language, Iterator[list[Pair]]] = {"en": iter(()), "zh": iter(())}
     started = saved = time.monotonic()
@@ -230,7 +251,7 @@ def main() -> None:
         questions, texts = model([p.question for p in batch]), model([p.text for p in batch])
         loss = contrast(questions, texts, batch)
         losses[language] += 0.05 * (loss.item() - losses[language])
-        if language == "en":
+        if language == "en" and teacher is not None:
             with torch.no_grad():
                 wanted = [teacher([p.question for p in batch]), teacher([p.text for p in batch])]
             away = sum(
@@ -251,7 +272,9 @@ def main() -> None:
             saved = time.monotonic()
             save(model, arguments.out)
     save(model, arguments.out)
-    after = {"en": recall(model, arguments.data, "en"), "zh": recall(model, arguments.data, "zh")}
+    after = None
+    if not arguments.quick:
+        after = {"en": recall(model, arguments.data, "en"), "zh": recall(model, arguments.data, "zh")}
     notes = {"steps": step, "pairs_seen": step * arguments.batch, "before": before, "after": after}
     (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(notes))

@@ -24,13 +24,17 @@ _CLASSES: Final = {
     "sentiment": "AutoModelForSequenceClassification",
     "generator": "AutoModelForCausalLM",
 }
-_SPECIAL: Final = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
+_SPECIAL: Final = (
+    {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    },
+    {"unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>", "cls_token": "<s>"},
+)
+"""The names of special tokens in BERT's vocabularies, and in XLM-RoBERTa's."""
 
 
 def restore(folder: Path, out: Path) -> Path:
@@ -82,7 +86,8 @@ def tokenizer(folder: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    known = {kind: token for kind, token in _SPECIAL.items() if plain.token_to_id(token) is not None}
+    named = max(_SPECIAL, key=lambda names: sum(plain.token_to_id(token) is not None for token in names.values()))
+    known = {kind: token for kind, token in named.items() if plain.token_to_id(token) is not None}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]  # a pair's second half is told from its first by type
     if not known:
         known = {"pad_token": "<|pad|>", "eos_token": "<|end|>", "bos_token": "<|end|>"}

@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--dropout", type=float, default=0.15)
+    parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -140,8 +141,10 @@ def main() -> None:
         attention_probs_dropout_prob=0.0,  # with dropout there the fused attention is a third slower on CPUs
         attn_implementation="sdpa",
     )
+    if arguments.freeze_words:
+        model.get_input_embeddings().requires_grad_(False)
     decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in n]
-    kept = [p for n, p in model.named_parameters() if p.ndim <= 1 or "embeddings" in n]
+    kept = [p for n, p in model.named_parameters() if (p.ndim <= 1 or "embeddings" in n) and p.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.02}, {"params": kept, "weight_decay": 0.0}],
         lr=arguments.rate,
