@@ -104,7 +104,7 @@ class SlackAdapter:
         async def call_human(delivery: Delivery, language: Language) -> None:
             await receiver.call_human_for(delivery, language)
 
-        context = Context(self._config, engine, inbox, session, workspaces.client, call_human)
+        context = Context(self._config, engine, inbox, session, workspaces.client, call_human, workspaces.home)
 
         def outlet(delivery: Delivery) -> Outlet:
             return SlackOutlet(context, delivery)
