@@ -33,6 +33,13 @@ def again(error: Exception) -> Again | None:
     return Again() if isinstance(error, NetworkError) and not isinstance(error, BadRequest) else None
 
 
+def lacking(error: Exception) -> bool:
+    """Whether the server does not have the method: an older one, or a gateway. The library takes the 404 for a wrong token,
+    which it also is before the token has once been accepted.
+    """
+    return isinstance(error, InvalidToken) and "not found" in str(error).lower()
+
+
 def told(error: TelegramError, api_url: str) -> AdapterError:
     """What to say of an error in connecting."""
     if isinstance(error, InvalidToken):
