@@ -132,10 +132,9 @@ class TelegramAdapter:
         try:
             async with self._connected() as bot:
                 found = [Check(setting, True, f"@{bot.username}")]
-                hook = await bot.get_webhook_info()
-                if hook.last_error_message:
+                if problem := await _webhook_problem(bot):
                     remedy = "see adapters.telegram.webhook_url, and whether that address leads to host and port."
-                    found.append(Check("webhook", False, hook.last_error_message, remedy))
+                    found.append(Check("webhook", False, problem, remedy))
                 if not bot.bot.can_read_all_group_messages:
                     said = "privacy mode is on: in groups the bot sees commands, mentions and replies to it, which is all it needs"
                     found.append(Check("groups", True, said))
@@ -291,6 +290,16 @@ async def _take_from_webhook(bot: ExtBot[Any]) -> None:
     except InvalidToken as error:
         if not lacking(error):
             raise
+
+
+async def _webhook_problem(bot: ExtBot[Any]) -> str:
+    """What went wrong when Telegram last called the webhook; "" for nothing."""
+    try:
+        return (await bot.get_webhook_info()).last_error_message or ""
+    except InvalidToken as error:
+        if not lacking(error):
+            raise
+        return ""
 
 
 async def _received(bot: ExtBot[Any], offset: int | None) -> tuple[list[Update], int | None]:

@@ -57,9 +57,9 @@ def told(error: TelegramError, api_url: str) -> AdapterError:
     return AdapterError(f"Telegram says: {error}. See adapters.telegram and https://core.telegram.org/bots/api.")
 
 
-def refused(error: Forbidden, chat: int) -> AdapterError:
+def refused(error: Forbidden, chat: int, bot: str) -> AdapterError:
     """The bot may not write there."""
     return AdapterError(
-        f"the bot may not write to chat {chat} ({error.message}). A person who blocked it can unblock it in Telegram; to a "
-        "group it must be added again. To leave the chat alone for good, see adapters.telegram.allow_users and allow_chats."
+        f"the bot may not write to chat {chat} ({error.message}). A person who blocked it can unblock it at "
+        f"https://t.me/{bot}; to a group it must be added again. To leave the chat alone for good, see adapters.telegram.allow_users and allow_chats."
     )

@@ -207,7 +207,7 @@ class TelegramOutlet:
             self._chat = moved.new_chat_id
             return await call()
         except Forbidden as error:
-            raise refused(error, self._chat) from error
+            raise refused(error, self._chat, self._context.bot.username) from error
 
     async def _forward(self, how: Literal["forward", "copy"], chat: int, message: int) -> None:
         """Between the person and the human who has taken over."""

@@ -12,7 +12,7 @@ from botkit.errors import AdapterError
 from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
-from botkit.testing.telegram import BOT_ID, GROUP, FakeTelegram
+from botkit.testing.telegram import BOT_ID, GROUP, USERNAME, FakeTelegram
 from tests.telegram.conftest import SOURCE, Start
 
 
@@ -447,7 +447,7 @@ async def test_a_person_who_blocked_the_bot_harms_no_other(start: Start, caplog:
     await service.platform.say("hello from bob", person="bob")
     await service.answers("You said: hello from bob")
     await until(lambda: "may not write to chat" in caplog.text, "it is logged")
-    assert "adapters.telegram.allow_users" in caplog.text
+    assert "adapters.telegram.allow_users" in caplog.text and f"https://t.me/{USERNAME}" in caplog.text
 
 
 async def test_two_programs_with_one_token(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -470,6 +470,8 @@ async def test_the_check_tells_what_is_set_up(start: Start) -> None:
     found = {one.what: one for one in await adapter.check()}
     assert all(one.ok for one in found.values())
     assert found["adapters.telegram.human_chat"].said == "The office" and "privacy" in found["groups"].said
+    platform.lacking = {"getWebhookInfo"}
+    assert all(one.ok for one in await adapter.check())
     platform.revoke()
     [refused] = await adapter.check()
     assert not refused.ok and "t.me/BotFather" in refused.said
