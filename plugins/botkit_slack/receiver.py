@@ -395,7 +395,9 @@ class Receiver:
         )
 
     async def _whisper(self, body: Mapping[str, Any], text: str) -> None:
-        """Only the person who pressed sees it."""
+        """Only the person who pressed sees it; nobody where Slack gives no address for it."""
+        if not body.get("response_url"):
+            return
         told = {"response_type": "ephemeral", "replace_original": False, "text": text}
         async with self._context.session.post(str(body["response_url"]), json=told) as answer:
             answer.raise_for_status()

@@ -604,6 +604,7 @@ async def serve(section: dict[str, Any], home: Path) -> str:
         ({"app_token": ""}, "adapters.slack.app_token"),
         ({"app_token": "xapp-wrong"}, "adapters.slack.app_token"),
         ({"mode": "http"}, "adapters.slack.signing_secret"),
+        ({"bot_token": "", "client_id": "1.2", "client_secret": "s"}, "adapters.slack.mode"),
         ({"bot_token": "", "client_id": "1.2"}, "adapters.slack.client_secret"),
         ({"api_url": "http://127.0.0.1:9/"}, "adapters.slack.api_url"),
     ],
@@ -650,6 +651,7 @@ async def test_a_channel_the_bot_was_removed_from_harms_no_other(
     await service.platform.say("hello")
     await service.answers("You said: hello")
     await until(lambda: "/invite" in caplog.text, "it is logged")
+    assert "adapters.slack.allow_channels" in caplog.text and "api.slack.com/apps" in caplog.text
 
 
 async def test_the_check_tells_what_is_missing(start: Start) -> None:
@@ -670,6 +672,8 @@ async def test_the_check_tells_what_is_missing(start: Start) -> None:
     assert "files:read" in found["scopes"].remedy and "reinstall" in found["scopes"].remedy
     assert "/invite" in found["adapters.slack.human_channel"].remedy
     assert "adapters.slack.app_token" in found["adapters.slack.app_token"].said
+    slack.workspaces[TEAM].scopes = ""
+    assert {one.what: one for one in await adapter.check()}["scopes"].said == "not told by this server"
     slack.workspaces[TEAM].revoked = "token_revoked"
     assert "was revoked" in (await adapter.check())[0].said
 
