@@ -27,6 +27,7 @@ TEAM: Final = "T0MAIN"
 CHANNEL: Final = "C0OFFICE"
 HUMANS: Final = "C0HUMANS"
 LONGEST: Final = 12_000
+_LONGEST_EDITED: Final = 4_000
 SCOPES: Final = (
     "app_mentions:read,assistant:write,channels:history,channels:read,chat:write,commands,files:read,groups:history,"
     "groups:read,im:history,im:write,mpim:history,users:read"
@@ -128,6 +129,10 @@ class FakeSlack:
         self.titles: list[str] = []
         self.prompts: list[list[dict[str, str]]] = []
         self.ack_seconds: list[float] = []
+        self.lacking: dict[str, str] = {}
+        """Methods that are refused, with which error: this workspace or gateway does not have them."""
+        self.instead: dict[str, list[web.Response]] = {}
+        """By method, what a gateway answers next in Slack's place."""
         self.outside: set[str] = set()
         self.archived: set[str] = set()
         self.files: dict[str, bytes] = {}
@@ -598,7 +603,11 @@ class FakeSlack:
             given = await _arguments(request)
             token = request.headers.get("Authorization", "").removeprefix("Bearer ") or str(given.pop("token", ""))
             self.calls.append((method, given))
+            if self.instead.get(method):
+                return self.instead[method].pop(0)
             workspace = self._authorised(method, token, headers)
+            if method in self.lacking:
+                raise _Refused(self.lacking[method])
             if method in _POSTING and self._refusals:
                 code, wait = self._refusals.pop(0)
                 if code == 429:
@@ -703,6 +712,8 @@ class FakeSlack:
         if posted.streaming:
             raise _Refused("streaming_state_conflict")
         _checked(given)
+        if len(str(given.get("text") or "").encode()) > _LONGEST_EDITED:
+            raise _Refused("msg_too_long")
         posted.text, posted.blocks = str(given.get("text", "")), list(given.get("blocks") or [])
         posted.edits += 1
         return {"channel": posted.channel, "ts": posted.ts, "text": posted.text}

@@ -79,6 +79,10 @@ class FakeTelegram:
         self.actions: list[tuple[int, str]] = []
         self.inline_answers: dict[str, list[dict[str, Any]]] = {}
         self.blocked: set[int] = set()
+        self.lacking: set[str] = set()
+        """Methods that this server does not have, as an older one of one's own."""
+        self.waits = True
+        """Whether getUpdates waits for news, as it is asked to."""
         self.files: dict[str, bytes] = {}
         self.refused: list[int] = []
         self.port = 0
@@ -381,7 +385,7 @@ class FakeTelegram:
                     raise _Refused(429, f"Too Many Requests: retry after {wait:g}", retry_after=wait)
                 raise _Refused(code, "Internal Server Error")
             handler: Callable[[dict[str, Any]], Awaitable[Any]] | None = getattr(self, f"_do_{_snake(method)}", None)
-            if handler is None:
+            if handler is None or method in self.lacking:
                 raise _Refused(404, "Not Found: method not found")
             result = await handler(arguments)
         except _Refused as refused:
@@ -414,7 +418,7 @@ class FakeTelegram:
         try:
             if "offset" in given:
                 self._updates = [one for one in self._updates if one["update_id"] >= int(given["offset"])]
-            end = time.monotonic() + float(given.get("timeout", 0))
+            end = time.monotonic() + float(given.get("timeout", 0) if self.waits else 0)
             while not self._updates and time.monotonic() < end:
                 self._news.clear()
                 with contextlib.suppress(asyncio.TimeoutError):

@@ -81,6 +81,11 @@ class SlackAdapter:
             )
         if config.client_id and not config.client_secret.get_secret_value():
             raise missing("client_secret", "client_id is set", BASIC_PAGE)
+        if config.mode == "socket" and not config.bot_token.get_secret_value():
+            raise AdapterError(
+                "Workspaces install the app over HTTP (adapters.slack.client_id), and adapters.slack.mode is socket: set it to "
+                f"http, with the signing_secret from {BASIC_PAGE}; or set bot_token, from {OAUTH_PAGE}, for one workspace."
+            )
         if config.mode == "socket" and not config.app_token.get_secret_value():
             raise missing(
                 "app_token", "mode socket connects with it (App-Level Tokens, scope connections:write)", BASIC_PAGE
@@ -104,7 +109,7 @@ class SlackAdapter:
         async def call_human(delivery: Delivery, language: Language) -> None:
             await receiver.call_human_for(delivery, language)
 
-        context = Context(self._config, engine, inbox, session, workspaces.client, call_human)
+        context = Context(self._config, engine, inbox, session, workspaces.client, call_human, workspaces.home)
 
         def outlet(delivery: Delivery) -> Outlet:
             return SlackOutlet(context, delivery)
@@ -255,7 +260,8 @@ class SlackAdapter:
         granted = {one.strip() for one in headers.get("x-oauth-scopes", "").split(",") if one.strip()}
         lacking = [one for one in scopes() if granted and one not in granted]
         remedy = f"Add {', '.join(lacking)} on {OAUTH_PAGE} → Scopes, and reinstall the app." if lacking else ""
-        found.append(Check("scopes", not lacking, f"missing: {', '.join(lacking)}" if lacking else "all", remedy))
+        said = f"missing: {', '.join(lacking)}" if lacking else "all" if granted else "not told by this server"
+        found.append(Check("scopes", not lacking, said, remedy))
         if self._config.human_channel:
             what = "adapters.slack.human_channel"
             try:

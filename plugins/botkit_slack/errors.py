@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -23,6 +23,7 @@ _PASSING: Final = frozenset(
     {"ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
 _REVOKED_WAIT_S: Final = 30.0
+_RATE_LIMIT_S: Final = 1.0
 
 _WHY: Final = {
     "invalid_auth": "is not a valid token",
@@ -36,18 +37,35 @@ _WHY: Final = {
 
 def code_of(error: SlackApiError) -> str:
     """Slack's word for what went wrong, such as "not_in_channel"."""
+    return str(_told(error).get("error") or "")
+
+
+def _told(error: SlackApiError) -> dict[str, Any]:
+    """What Slack answered; empty where a gateway answered in its place, with text, a page or nothing."""
+    data = getattr(error.response, "data", None)
+    return data if isinstance(data, dict) else {}
+
+
+def _status(error: SlackApiError) -> int:
+    """The HTTP status; the library gives its own response, or aiohttp's where the answer could not be read."""
     response = error.response
-    return str(response.get("error") or "") if hasattr(response, "get") else ""
+    return int(getattr(response, "status_code", None) or getattr(response, "status", None) or 200)
+
+
+def _retry_after_s(error: SlackApiError) -> float:
+    headers = {str(name).lower(): value for name, value in (getattr(error.response, "headers", None) or {}).items()}
+    try:
+        return max(0.0, float(headers.get("retry-after", _RATE_LIMIT_S)))
+    except ValueError:  # a date, as HTTP allows
+        return _RATE_LIMIT_S
 
 
 def again(error: Exception) -> Again | None:
     """Which errors pass: a rate limit, a broken server or network; and a token that is about to be replaced."""
     if isinstance(error, SlackApiError):
-        status = getattr(error.response, "status_code", 200)
-        code = code_of(error)
+        status, code = _status(error), code_of(error)
         if status == 429 or code in ("ratelimited", "rate_limited"):
-            headers = {name.lower(): value for name, value in error.response.headers.items()}
-            return Again(float(headers.get("retry-after", 1)))
+            return Again(_retry_after_s(error))
         if code in TOKEN_ERRORS:
             return Again(_REVOKED_WAIT_S)
         return Again() if status >= 500 or code in _PASSING else None
@@ -69,7 +87,7 @@ def told(error: Exception, setting: str, api_url: str) -> AdapterError:
                 f"Slack refuses adapters.slack.{setting}: it {_WHY[code]} ({code}). Copy the one that is valid from {page}."
             )
         if code == "missing_scope":
-            scopes = error.response.get("needed", "")
+            scopes = _told(error).get("needed", "")
             return AdapterError(
                 f"The token in adapters.slack.{setting} lacks the scope {scopes}. Add it on {page} → Scopes, then reinstall "
                 "the app there."
@@ -85,7 +103,10 @@ def refused(error: SlackApiError, channel: str) -> AdapterError:
     """Slack does not let the bot post there."""
     code = code_of(error)
     if code in ("not_in_channel", "channel_not_found"):
-        return AdapterError(f"the bot is not in the channel {channel} ({code}): invite it there with /invite")
+        return AdapterError(
+            f"the bot is not in the channel {channel} ({code}): invite it there with /invite, or leave the channel out of "
+            f"adapters.slack.allow_channels. Whether it may see channels stands on {OAUTH_PAGE} → Scopes."
+        )
     if code == "missing_scope":
         return told(error, "bot_token", "")
     if code == "is_archived":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,12 +24,18 @@ from botkit_slack.config import SlackConfig
 from botkit_slack.errors import ABSENT, OAUTH_PAGE, again, code_of, refused
 from botkit_slack.text import Block
 
+logger = logging.getLogger(__name__)
+
 _TITLE: Final = 60
+_BLOCKS_REFUSED: Final = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
+_POSTED_ANEW: Final = _BLOCKS_REFUSED | {"message_not_found", "msg_too_long"}
 
 
 @dataclass
 class Context:
-    """What the outlets of one adapter share. `native` tells whether Slack streams for this app."""
+    """What the outlets of one adapter share. `home` is the workspace of the configured token ("" for several), `native`
+    tells whether Slack streams for this app.
+    """
 
     config: SlackConfig
     engine: Engine
@@ -36,6 +43,7 @@ class Context:
     session: aiohttp.ClientSession
     client: Callable[[str], Awaitable[AsyncWebClient]]
     call_human: Callable[[Delivery, Language], Awaitable[None]]
+    home: str = ""
     native: bool = True
 
 
@@ -66,7 +74,9 @@ class SlackOutlet:
             if self._context.inbox.noted(key) is None:
                 self._context.inbox.note(key, "1")
                 title = " ".join(self._delivery.incoming.text.split())[:_TITLE]
-                await client.assistant_threads_setTitle(channel_id=self._channel, thread_ts=self._thread, title=title)
+                await _for_the_eye(
+                    client.assistant_threads_setTitle(channel_id=self._channel, thread_ts=self._thread, title=title)
+                )
         await client.assistant_threads_setStatus(
             channel_id=self._channel, thread_ts=self._thread, status=phrase(stage, self._language)
         )
@@ -187,8 +197,12 @@ class SlackOutlet:
                 recipient_user_id=self._address["user"],
             )
         except SlackApiError as error:
-            if again(error) is not None:
+            if again(error) is not None and code_of(error) != "not_allowed_token_type":
                 raise
+            logger.info("slack: no streaming here (%s); replies are edited while they are written", code_of(error))
+            self._context.native = False
+            return False
+        if not answer.get("ts"):  # a gateway that says "ok" to what it does not know
             self._context.native = False
             return False
         self._delivery.record(str(answer["ts"]))
@@ -198,15 +212,25 @@ class SlackOutlet:
     def _sender(self, count: int, extras: list[Block]) -> Callable[[int, str], Awaitable[str]]:
         async def send(number: int, piece: str) -> str:
             client = await self._client()
-            answer = await client.chat_postMessage(
-                channel=self._channel,
-                thread_ts=self._thread,
-                text=texts.fallback(piece),
-                blocks=self._blocks(piece, extras if number == count - 1 else []),
-                unfurl_links=False,
-                unfurl_media=False,
-            )
-            return str(answer["ts"])
+
+            async def post(blocks: list[Block] | None) -> str:
+                answer = await client.chat_postMessage(
+                    channel=self._channel,
+                    thread_ts=self._thread,
+                    text=texts.fallback(piece),
+                    blocks=blocks,
+                    unfurl_links=False,
+                    unfurl_media=False,
+                )
+                return str(answer["ts"])
+
+            try:
+                return await post(self._blocks(piece, extras if number == count - 1 else []))
+            except SlackApiError as error:
+                if code_of(error) not in _BLOCKS_REFUSED:
+                    raise
+                logger.warning("slack: a reply is shown without its sources and buttons (%s)", code_of(error))
+                return await post(None)
 
         return send
 
@@ -223,9 +247,11 @@ class SlackOutlet:
             try:
                 await self._update(client, id, piece, under)
             except SlackApiError as error:
-                if code_of(error) != "message_not_found":
+                if code_of(error) not in _POSTED_ANEW:
                     raise
                 self._delivery.replace(number, await self._sender(count, extras)(number, piece))
+                if code_of(error) != "message_not_found":
+                    await self._erase(id)
 
         return edit
 
@@ -248,9 +274,8 @@ class SlackOutlet:
         return True
 
     async def _update(self, client: AsyncWebClient, id: str, piece: str, under: list[Block]) -> None:
-        await client.chat_update(
-            channel=self._channel, ts=id, text=texts.fallback(piece), blocks=self._blocks(piece, under)
-        )
+        text = texts.fallback(piece, edited=True)
+        await client.chat_update(channel=self._channel, ts=id, text=text, blocks=self._blocks(piece, under))
 
     def _blocks(self, piece: str, under: list[Block]) -> list[Block]:
         body = texts.own_blocks(piece) if self._address.get("own") else texts.markdown_blocks(piece)
@@ -260,14 +285,23 @@ class SlackOutlet:
         if take := self._address.get("take"):
             buttons = [texts.button(phrase("take_over", reply.language), "take", take, style="primary")]
             channel, ts = self._address["permalink"]
-            if ts and not channel.startswith("D"):
-                client = await self._client()
-                link = str((await client.chat_getPermalink(channel=channel, message_ts=ts))["permalink"])
+            if ts and not channel.startswith("D") and (link := await self._permalink(channel, ts)):
                 buttons.append(texts.button(phrase("transcript", reply.language), "transcript", "-") | {"url": link})
             return [{"type": "actions", "elements": buttons}]
         if self._address.get("bare"):
             return []
         return texts.extras(reply, human=bool(self._context.config.human_channel))
+
+    async def _permalink(self, channel: str, ts: str) -> str:
+        """The address of a message; "" where Slack does not tell it: a human is called all the same."""
+        client = await self._client()
+        try:
+            return str((await client.chat_getPermalink(channel=channel, message_ts=ts)).get("permalink") or "")
+        except SlackApiError as error:
+            if again(error) is not None:
+                raise
+            logger.warning("slack: no link to the thread of somebody who wants a human: %s", code_of(error))
+            return ""
 
     async def _respond(self, pieces: list[str], extras: list[Block]) -> None:
         """Only the person who asked sees it. A response_url tells no ids, and takes five messages."""
@@ -293,10 +327,12 @@ class SlackOutlet:
         client = await self._client()
         language = self._delivery.incoming.language or self._context.config.language
         suggestions = [phrase(f"suggestion_{number}", language) for number in (1, 2, 3)]
-        await client.assistant_threads_setSuggestedPrompts(
-            channel_id=self._channel,
-            thread_ts=self._thread or "",
-            prompts=[{"title": one, "message": one} for one in suggestions],
+        await _for_the_eye(
+            client.assistant_threads_setSuggestedPrompts(
+                channel_id=self._channel,
+                thread_ts=self._thread or "",
+                prompts=[{"title": one, "message": one} for one in suggestions],
+            )
         )
 
     async def _erase(self, id: str) -> None:
@@ -305,3 +341,11 @@ class SlackOutlet:
             await client.chat_delete(channel=self._channel, ts=id)
         except SlackApiError:  # gone already
             return
+
+
+async def _for_the_eye(call: Awaitable[Any]) -> None:
+    """What a workspace without the Assistant, or without this method, does not show."""
+    try:
+        await call
+    except SlackApiError as error:
+        logger.debug("slack: %s", code_of(error) or error)

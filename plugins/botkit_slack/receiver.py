@@ -15,10 +15,10 @@ from slack_sdk.errors import SlackApiError
 
 from botkit.delivery import AllowList, Attachment, Delivery, Dispatcher, Incoming, rate
 from botkit.language import detect
-from botkit.messages import Language, Reply
+from botkit.messages import Language, Reply, new_id
 from botkit.phrases import phrase
 from botkit_slack.outlet import Context
-from botkit_slack.text import mrkdwn, readable
+from botkit_slack.text import mentioned, mrkdwn, names, readable
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Receiver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _on_message(self, body: dict[str, Any], event: dict[str, Any], context: Mapping[str, Any]) -> None:
-        team, bot_user = str(body.get("team_id") or event.get("team")), str(context.get("bot_user_id"))
+        team, bot_user = self._team(body, event), _bot_user(body, event, context)
         subtype = event.get("subtype")
         if subtype == "message_changed":
             await self._edited(team, event, bot_user)
@@ -92,8 +92,7 @@ class Receiver:
         incoming = self._incoming(team, told, bot_user)
         if incoming is None or self._dispatcher.edited(incoming.origin, incoming.text):
             return
-        mention = f"<@{bot_user}>"
-        if mention in message.get("text", "") and mention not in before.get("text", ""):
+        if names(message.get("text") or "", bot_user) and not names(before.get("text") or "", bot_user):
             await self._accept(incoming)
 
     def _incoming(self, team: str, event: Mapping[str, Any], bot_user: str) -> Incoming | None:
@@ -104,7 +103,7 @@ class Receiver:
         text = str(event.get("text") or "")
         if not direct:
             ours = thread and self._inbox.noted(_thread_key({"team": team, "channel": channel, "thread": thread}))
-            if not ours and f"<@{bot_user}>" not in text:
+            if not ours and event.get("type") != "app_mention" and not names(text, bot_user):
                 return None
             thread = thread or ts
         if not self._allowed(team, channel if not direct else "", user):
@@ -148,7 +147,7 @@ class Receiver:
     async def _on_assistant(self, body: dict[str, Any], event: dict[str, Any]) -> None:
         """Somebody opens the Assistant: a greeting and questions to begin with."""
         thread = event["assistant_thread"]
-        team, channel, ts = str(body["team_id"]), str(thread["channel_id"]), str(thread["thread_ts"])
+        team, channel, ts = self._team(body, event), str(thread["channel_id"]), str(thread["thread_ts"])
         if not self._allowed(team, "", str(thread["user_id"])):
             return
         opened = Incoming(
@@ -170,11 +169,11 @@ class Receiver:
 
     async def _on_command(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """`/ask question`: only the person who asks sees the answer."""
-        team, channel, user = str(body["team_id"]), str(body["channel_id"]), str(body["user_id"])
+        team, channel, user = self._team(body), str(body["channel_id"]), str(body["user_id"])
         question = readable(str(body.get("text") or ""), "")
         if self._allowed(team, "" if channel.startswith("D") else channel, user):
             asked = Incoming(
-                event=f"slack:{team}:command:{body['trigger_id']}",
+                event=f"slack:{team}:command:{body.get('trigger_id') or new_id()}",
                 conversation=f"slack:{team}:{channel}:ask:{user}",
                 sender=f"slack:{team}:{user}",
                 text=question,
@@ -197,16 +196,16 @@ class Receiver:
 
     async def _on_shortcut(self, ack: AsyncAck, body: dict[str, Any], context: Mapping[str, Any]) -> None:
         """ "Answer this" on somebody's message: the answer stands in its thread."""
-        message, team, channel = body["message"], str(body["team"]["id"]), str(body["channel"]["id"])
+        message, team, channel = body["message"], self._team(body), str(body["channel"]["id"])
         user = str(body["user"]["id"])
         direct = channel.startswith("D")
         if self._allowed(team, "" if direct else channel, user):
             ts = str(message["ts"])
             asked = Incoming(
-                event=f"slack:{team}:{channel}:{ts}:shortcut:{body['trigger_id']}",
+                event=f"slack:{team}:{channel}:{ts}:shortcut:{body.get('trigger_id') or new_id()}",
                 conversation=_conversation(team, channel, str(message.get("thread_ts") or ts)),
                 sender=f"slack:{team}:{user}",
-                text=readable(str(message.get("text") or ""), str(context.get("bot_user_id"))),
+                text=readable(str(message.get("text") or ""), _bot_user(body, {}, context)),
                 tags=tuple(self._config.tags.get(channel, ())),
                 address={
                     "team": team,
@@ -215,7 +214,7 @@ class Receiver:
                     "ts": ts,
                     "user": user,
                     "direct": direct,
-                    "else_respond": str(body["response_url"]),
+                    **({"else_respond": str(body["response_url"])} if body.get("response_url") else {}),
                 },
             )
             await self._accept(asked)
@@ -223,7 +222,7 @@ class Receiver:
 
     async def _on_action(self, ack: AsyncAck, body: dict[str, Any]) -> None:
         """A button."""
-        action, team = body["actions"][0], str(body["team"]["id"])
+        action, team = body["actions"][0], self._team(body)
         kind = str(action["action_id"]).partition(":")[0]
         value, user = str(action.get("value") or ""), str(body["user"]["id"])
         channel = str(body.get("channel", {}).get("id", ""))
@@ -250,7 +249,7 @@ class Receiver:
 
     def _pressed(self, body: Mapping[str, Any], text: str) -> Incoming:
         """What a pressed button says, as if the person had written it."""
-        team, channel, user = str(body["team"]["id"]), str(body["channel"]["id"]), str(body["user"]["id"])
+        team, channel, user = self._team(body), str(body["channel"]["id"]), str(body["user"]["id"])
         message, container = body.get("message") or {}, body["container"]
         direct = channel.startswith("D")
         ts = str(container["message_ts"])
@@ -353,7 +352,7 @@ class Receiver:
         await self._dispatcher.accept(passed, reply=Reply(text, "chat", 1.0, passed.conversation))
 
     async def _take_over(self, body: Mapping[str, Any], conversation: str, *, give_back: bool) -> None:
-        team, user = str(body["team"]["id"]), str(body["user"]["id"])
+        team, user = self._team(body), str(body["user"]["id"])
         language = _language(body)
         ts = str(body["container"]["message_ts"])
         about = self._inbox.noted(f"about:{team}:{self._config.human_channel}:{ts}")
@@ -387,7 +386,7 @@ class Receiver:
                     else one
                     for one in block["elements"]
                 ]
-        client = await self._context.client(str(body["team"]["id"]))
+        client = await self._context.client(self._team(body))
         await client.chat_update(
             channel=self._config.human_channel,
             ts=str(body["container"]["message_ts"]),
@@ -396,10 +395,19 @@ class Receiver:
         )
 
     async def _whisper(self, body: Mapping[str, Any], text: str) -> None:
-        """Only the person who pressed sees it."""
+        """Only the person who pressed sees it; nobody where Slack gives no address for it."""
+        if not body.get("response_url"):
+            return
         told = {"response_type": "ephemeral", "replace_original": False, "text": text}
         async with self._context.session.post(str(body["response_url"]), json=told) as answer:
             answer.raise_for_status()
+
+    def _team(self, body: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> str:
+        """The workspace something comes from, the same for each thing that Slack tells of one message."""
+        given = [body.get("team_id"), (body.get("team") or {}).get("id")]
+        given += [one.get("team_id") for one in body.get("authorizations") or ()]
+        given += [self._context.home, (body.get("user") or {}).get("team_id"), (event or {}).get("team")]
+        return str(next((one for one in given if one), ""))
 
     def _beside(self, call: Awaitable[None]) -> None:
         async def quietly() -> None:
@@ -415,6 +423,15 @@ class Receiver:
 
 async def _on_nothing() -> None:
     """Acknowledged, and that is all."""
+
+
+def _bot_user(body: Mapping[str, Any], event: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """The bot's own id, from its token; else as Slack tells it with an event."""
+    given = [context.get("bot_user_id")]
+    given += [one.get("user_id") for one in body.get("authorizations") or () if one.get("is_bot")]
+    if event.get("type") == "app_mention":
+        given.append(mentioned(str(event.get("text") or "")))
+    return str(next((one for one in given if one), ""))
 
 
 def _conversation(team: str, channel: str, thread: str) -> str:

@@ -10,8 +10,11 @@ from botkit.delivery import button_data, split
 from botkit.messages import Language, Reply, Source
 from botkit.phrases import phrase
 
-LONGEST: Final = 12_000
-"""The most characters of Markdown in one message."""
+LONGEST: Final = 4_000
+"""The most characters of one message. Slack takes more, and advises this: longer ones it folds away, and what reads only a
+message's `text` (notifications, screen readers, searches, gateways) gets the whole of it too.
+"""
+_LONGEST_EDITED: Final = 4_000
 
 _LONGEST_SECTION: Final = 3_000
 _LONGEST_LABEL: Final = 75
@@ -21,6 +24,16 @@ _TOKEN: Final = re.compile(r"<([@#!])?([^<>|]+)(?:\|([^<>]*))?>")
 _CONTROL: Final = re.compile(r"<(?=[@#!])")
 
 Block = dict[str, Any]
+
+
+def names(text: str, user: str) -> bool:
+    """Whether a message mentions a person or bot."""
+    return bool(user) and re.search(rf"<@{re.escape(user)}(?:\|[^<>]*)?>", text) is not None
+
+
+def mentioned(text: str) -> str:
+    """The id of whom a message mentions first; "" for nobody."""
+    return next((match[2] for match in _TOKEN.finditer(text) if match[1] == "@"), "")
 
 
 def readable(text: str, bot_user: str) -> str:
@@ -60,9 +73,13 @@ def own_blocks(text: str) -> list[Block]:
     return [{"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in parts[:20] if part.strip()]
 
 
-def fallback(piece: str) -> str:
-    """What notifications show."""
-    return mrkdwn(unescape(piece))[:_LONGEST_SECTION]
+def fallback(piece: str, *, edited: bool = False) -> str:
+    """What is shown where blocks are not. `edited`: for `chat.update`, which takes 4,000 bytes of it, escaped."""
+    text = mrkdwn(unescape(piece))
+    if not edited or len(text.encode()) <= _LONGEST_EDITED:
+        return text
+    cut = text.encode()[: _LONGEST_EDITED - len("…".encode())].decode(errors="ignore")
+    return re.sub(r"&[a-z]*$", "", cut) + "…"
 
 
 def button(label: str, action: str, value: str, *, style: str = "") -> Block:

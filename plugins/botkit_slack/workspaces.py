@@ -76,6 +76,11 @@ class Workspaces:
             self.store = SQLite3InstallationStore(database=str(self._path), client_id=config.client_id)
 
     @property
+    def home(self) -> str:
+        """The workspace of the configured token; "" where tokens come from installations."""
+        return str(self._single.team_id or "") if self._single is not None else ""
+
+    @property
     def several(self) -> bool:
         """Whether tokens come from installations."""
         return self._single is None
@@ -109,7 +114,9 @@ class Workspaces:
             return self._single
         team = team_id or enterprise_id or ""
         if team not in self._known and self.store is not None:
-            bot = await self.store.async_find_bot(enterprise_id=enterprise_id, team_id=team_id)
+            bot = await self.store.async_find_bot(
+                enterprise_id=enterprise_id or self._enterprise(team), team_id=team_id
+            )
             if bot is not None:
                 self._known[team] = AuthorizeResult(
                     enterprise_id=enterprise_id,
@@ -119,6 +126,16 @@ class Workspaces:
                     bot_token=bot.bot_token,
                 )
         return self._known.get(team)
+
+    def _enterprise(self, team: str) -> str | None:
+        """The organisation that a workspace belonged to when it installed the app: installations are kept by both ids."""
+        if self.store is None or not self._path.exists():
+            return None
+        with contextlib.closing(self.store.connect()) as connection:
+            row = connection.execute(
+                "SELECT enterprise_id FROM slack_bots WHERE team_id = ? ORDER BY installed_at DESC LIMIT 1", (team,)
+            ).fetchone()
+        return str(row[0]) if row and row[0] else None
 
     async def client(self, team: str) -> AsyncWebClient:
         """The client for a workspace. Raises `AdapterError` where it has removed the app."""
@@ -139,7 +156,9 @@ class Workspaces:
         """The app was removed there."""
         self._known.pop(team, None)
         if self.store is not None:
-            await self.store.async_delete_all(enterprise_id=enterprise_id, team_id=team)
+            self.store.delete_all(
+                enterprise_id=enterprise_id or self._enterprise(team), team_id=team
+            )  # has no async one
 
     def installation_flow(self) -> AsyncOAuthFlow | None:
         """The pages /slack/install and /slack/oauth_redirect; None where no client id is set."""

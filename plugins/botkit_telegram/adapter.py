@@ -7,13 +7,15 @@ import contextlib
 import hmac
 import logging
 import secrets
+import time
+import warnings
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from aiohttp import web
 from pydantic import BaseModel
 from telegram import BotCommand, Update
-from telegram.error import Conflict, InvalidToken, RetryAfter, TelegramError
+from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import AIORateLimiter, ExtBot
 from telegram.request import HTTPXRequest
 
@@ -22,7 +24,7 @@ from botkit.errors import AdapterError, BotkitError
 from botkit.plugins import Capabilities, Check
 from botkit_telegram import words
 from botkit_telegram.config import TelegramConfig
-from botkit_telegram.errors import BOTFATHER, NO_TOKEN, again, told
+from botkit_telegram.errors import BOTFATHER, NO_TOKEN, again, lacking, told
 from botkit_telegram.outlet import Context, TelegramOutlet
 from botkit_telegram.receiver import Receiver
 
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from botkit.engine import Engine
 
 logger = logging.getLogger(__name__)
+logging.getLogger("telegram").addHandler(logging.NullHandler())  # it tells what people write, where it cannot read it
 
 _POLL_S: Final = 50
+_SHORTEST_POLL_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0
 _KINDS: Final = [
     Update.MESSAGE,
@@ -86,6 +90,8 @@ class TelegramAdapter:
         refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def passes(error: Exception) -> Any:
+            if lacking(error):
+                return None
             if isinstance(error, InvalidToken) and not refused.done():
                 refused.set_exception(told(error, self._config.api_url))
             return again(error)
@@ -126,10 +132,9 @@ class TelegramAdapter:
         try:
             async with self._connected() as bot:
                 found = [Check(setting, True, f"@{bot.username}")]
-                hook = await bot.get_webhook_info()
-                if hook.last_error_message:
+                if problem := await _webhook_problem(bot):
                     remedy = "see adapters.telegram.webhook_url, and whether that address leads to host and port."
-                    found.append(Check("webhook", False, hook.last_error_message, remedy))
+                    found.append(Check("webhook", False, problem, remedy))
                 if not bot.bot.can_read_all_group_messages:
                     said = "privacy mode is on: in groups the bot sees commands, mentions and replies to it, which is all it needs"
                     found.append(Check("groups", True, said))
@@ -189,13 +194,15 @@ class TelegramAdapter:
     async def _poll(self, bot: ExtBot[Any], receiver: Receiver) -> None:
         """Ask for updates; each is kept before the next are asked for, which tells Telegram that it arrived."""
         offset: int | None = None
-        failures = 0
+        failures, free = 0, False
         try:
-            with contextlib.suppress(RetryAfter):
-                await bot.delete_webhook()
             while True:
+                asked, begun = offset, time.monotonic()
                 try:
-                    updates = await bot.get_updates(offset=offset, timeout=_POLL_S, allowed_updates=_KINDS)
+                    if not free:
+                        await _take_from_webhook(bot)
+                        free = True
+                    updates, following = await _received(bot, offset)
                     failures = 0
                 except TelegramError as error:
                     failures += 1
@@ -207,6 +214,9 @@ class TelegramAdapter:
                 for update in updates:
                     await receiver.take(update)
                     offset = update.update_id + 1
+                if following == asked and time.monotonic() - begun < _SHORTEST_POLL_S:
+                    await asyncio.sleep(_SHORTEST_POLL_S)  # a server that does not wait for news
+                offset = following
         finally:
             if offset is not None:
                 with contextlib.suppress(TelegramError, asyncio.CancelledError):
@@ -221,6 +231,16 @@ class TelegramAdapter:
             return passes.after_s
         return float(min(_LONGEST_WAIT_S, 0.25 * 2 ** min(failures - 1, 8)))
 
+    def _no_webhook(self, error: TelegramError, url: str) -> AdapterError:
+        """What to say where Telegram does not take the address."""
+        if again(error) is not None:
+            return told(error, self._config.api_url)
+        return AdapterError(
+            f"Telegram does not take {url} as a webhook ({error}). adapters.telegram.webhook_url must be the "
+            "https address, on port 443, 80, 88 or 8443, at which it reaches this machine; see "
+            "https://core.telegram.org/bots/webhooks. Or set adapters.telegram.mode to polling."
+        )
+
     async def _listen(self, bot: ExtBot[Any], receiver: Receiver) -> None:
         """Be called by Telegram; it is told "OK" once an update is kept, and calls again where it is not."""
         config = self._config
@@ -231,11 +251,13 @@ class TelegramAdapter:
             if not hmac.compare_digest(given.encode(), secret.encode()):
                 return web.Response(status=403)
             try:
-                update = Update.de_json(await request.json(), bot)
-            except (ValueError, KeyError, TypeError, AttributeError):
+                told = await request.json()
+            except ValueError:
                 return web.Response(status=400)
-            await receiver.take(update)
-            return web.Response()
+            update = _read(told, bot)
+            if update is not None:
+                await receiver.take(update)
+            return web.Response()  # also to what cannot be read: it would come again and again
 
         app = web.Application(client_max_size=4 * 2**20)
         app.router.add_post("/{path:.*}", called)  # a proxy in front may have changed the path
@@ -252,14 +274,55 @@ class TelegramAdapter:
             try:
                 await bot.set_webhook(url, secret_token=secret, allowed_updates=_KINDS, max_connections=40)
             except TelegramError as error:
-                if again(error) is not None:
-                    raise told(error, config.api_url) from error
-                raise AdapterError(
-                    f"Telegram does not take {url} as a webhook ({error}). adapters.telegram.webhook_url must be the "
-                    "https address, on port 443, 80, 88 or 8443, at which it reaches this machine; see "
-                    "https://core.telegram.org/bots/webhooks. Or set adapters.telegram.mode to polling."
-                ) from error
+                if not lacking(error):
+                    raise self._no_webhook(error, url) from error
+                logger.warning("telegram: this Bot API server has no setWebhook; it must know %s by itself", url)
             logger.info("telegram: @%s listens on %s:%d", bot.username, config.host, config.port)
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+
+
+async def _take_from_webhook(bot: ExtBot[Any]) -> None:
+    """Polling gets nothing while a webhook is set; a server that has no webhooks needs no asking."""
+    try:
+        await bot.delete_webhook()
+    except InvalidToken as error:
+        if not lacking(error):
+            raise
+
+
+async def _webhook_problem(bot: ExtBot[Any]) -> str:
+    """What went wrong when Telegram last called the webhook; "" for nothing."""
+    try:
+        return (await bot.get_webhook_info()).last_error_message or ""
+    except InvalidToken as error:
+        if not lacking(error):
+            raise
+        return ""
+
+
+async def _received(bot: ExtBot[Any], offset: int | None) -> tuple[list[Update], int | None]:
+    """The next updates, and the offset after them."""
+    try:
+        updates = list(await bot.get_updates(offset=offset, timeout=_POLL_S, allowed_updates=_KINDS))
+        return updates, updates[-1].update_id + 1 if updates else offset
+    except (KeyError, ValueError, TypeError, AttributeError):
+        pass  # the library reads all of them or none
+    with warnings.catch_warnings():  # that there is get_updates
+        warnings.simplefilter("ignore")
+        given = {"timeout": 0, "allowed_updates": _KINDS} | ({} if offset is None else {"offset": offset})
+        told = [one for one in await bot.do_api_request("getUpdates", given) if isinstance(one, dict)]
+    numbers = [one["update_id"] for one in told if isinstance(one.get("update_id"), int)]
+    read = [update for one in told if (update := _read(one, bot)) is not None]
+    return read, max(numbers) + 1 if numbers else offset
+
+
+def _read(told: Any, bot: ExtBot[Any]) -> Update | None:
+    """An update; None, and a line in the log, where it is none that the library can read."""
+    try:
+        return Update.de_json(told, bot)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        number = told.get("update_id") if isinstance(told, dict) else None
+        logger.error("telegram: update %s cannot be read and is left out: %s: %s", number, type(error).__name__, error)
+        return None

@@ -33,6 +33,13 @@ def again(error: Exception) -> Again | None:
     return Again() if isinstance(error, NetworkError) and not isinstance(error, BadRequest) else None
 
 
+def lacking(error: Exception) -> bool:
+    """Whether the server does not have the method: an older one, or a gateway. The library takes the 404 for a wrong token,
+    which it also is before the token has once been accepted.
+    """
+    return isinstance(error, InvalidToken) and "not found" in str(error).lower()
+
+
 def told(error: TelegramError, api_url: str) -> AdapterError:
     """What to say of an error in connecting."""
     if isinstance(error, InvalidToken):
@@ -50,9 +57,9 @@ def told(error: TelegramError, api_url: str) -> AdapterError:
     return AdapterError(f"Telegram says: {error}. See adapters.telegram and https://core.telegram.org/bots/api.")
 
 
-def refused(error: Forbidden, chat: int) -> AdapterError:
+def refused(error: Forbidden, chat: int, bot: str) -> AdapterError:
     """The bot may not write there."""
     return AdapterError(
-        f"the bot may not write to chat {chat} ({error.message}). A person who blocked it can unblock it in Telegram; to a "
-        "group it must be added again. To leave the chat alone for good, see adapters.telegram.allow_users and allow_chats."
+        f"the bot may not write to chat {chat} ({error.message}). A person who blocked it can unblock it at "
+        f"https://t.me/{bot}; to a group it must be added again. To leave the chat alone for good, see adapters.telegram.allow_users and allow_chats."
     )

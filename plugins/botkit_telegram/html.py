@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from botkit.delivery import split
 
 LONGEST: Final = 4096
-"""The most UTF-16 units of a message, markup not counted."""
+"""The most UTF-16 units of a message."""
 
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 _TAG: Final = re.compile(r"</?[a-z][^<>]*>")
@@ -32,8 +32,8 @@ def pieces(markdown: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def length(markdown: str) -> int:
-    """How long Telegram finds it: UTF-16 units, without the markup."""
-    return len(plain(to_html(markdown)).encode("utf-16-le", "replace")) // 2
+    """How long it is: UTF-16 units. Telegram leaves out the markup, other servers of its API may not."""
+    return len(to_html(markdown).encode("utf-16-le", "replace")) // 2
 
 
 def to_html(markdown: str) -> str:

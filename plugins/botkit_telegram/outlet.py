@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
 from telegram.constants import ChatAction, ParseMode
-from telegram.error import BadRequest, ChatMigrated, Forbidden, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, TelegramError
 from telegram.ext import ExtBot
 
 from botkit.delivery import Attachment, Delivery, Inbox, button_data
@@ -74,7 +74,7 @@ class TelegramOutlet:
             try:
                 await self._draft(pieces[-1])
                 return
-            except BadRequest:
+            except (BadRequest, InvalidToken):  # not in this chat; or a server that has no drafts
                 self._context.without_drafts.add(self._chat)
         if not self._address.get("private"):  # few calls a minute are allowed in a group
             if time.monotonic() - self._last_edit < _GROUP_INTERVAL_S:
@@ -207,7 +207,7 @@ class TelegramOutlet:
             self._chat = moved.new_chat_id
             return await call()
         except Forbidden as error:
-            raise refused(error, self._chat) from error
+            raise refused(error, self._chat, self._context.bot.username) from error
 
     async def _forward(self, how: Literal["forward", "copy"], chat: int, message: int) -> None:
         """Between the person and the human who has taken over."""

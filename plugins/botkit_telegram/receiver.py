@@ -154,6 +154,8 @@ class Receiver:
         if command is not None:
             target = (command[2] or "").lower()
             return target == self._bot.username.lower() or (not target and command[1].lower() in words.COMMANDS)
+        if not (message.entities or message.caption_entities):  # a gateway that leaves them out
+            return re.search(rf"(?<![\w.@/]){self._mention.pattern}", text, re.IGNORECASE) is not None
         parse = message.parse_entities if message.text else message.parse_caption_entities
         for entity, named in parse([MessageEntity.MENTION, MessageEntity.TEXT_MENTION]).items():
             if named.lower() == f"@{self._bot.username}".lower() or (entity.user and entity.user.id == self._bot.id):

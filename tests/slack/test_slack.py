@@ -10,15 +10,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from botkit_slack import SlackAdapter, SlackConfig
 from botkit_slack.receiver import COMMAND, EVENTS, SHORTCUT
-from botkit_slack.workspaces import manifest
+from botkit_slack.workspaces import Workspaces, manifest
+from slack_sdk.oauth.installation_store import Installation
 
 from botkit.errors import AdapterError
 from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
-from botkit.testing.slack import BOT_USER, CHANNEL, HUMANS, TEAM, FakeSlack, Workspace
+from botkit.testing.slack import BOT_USER, CHANNEL, HUMANS, TEAM, FakeSlack, Posted, Workspace
 from tests.slack.conftest import SOURCE, Start
 
 
@@ -89,6 +91,37 @@ async def test_what_is_not_acknowledged_comes_again_and_is_answered_once(
     await service.answers("You said: only once")
     await service.quiet()
     assert service.said("only once") == 1
+
+
+async def test_events_without_what_slack_may_leave_out_are_answered_once(start: Start) -> None:
+    """No `team_id`, no `authorizations`, no `channel_type`: as gateways and tests of other people send them."""
+    service = await start()
+    slack = fake(service)
+    slack.direct("ada")
+    bare = {"channel": CHANNEL, "user": "U0001", "text": f"<@{BOT_USER}|botkit> who is it", "ts": "1700000000.000100"}
+    posted = Posted(TEAM, CHANNEL, bare["ts"], bare["user"], bare["text"])
+    slack._event(posted, {"type": "app_mention", **bare}, again=False)
+    slack._waiting[-1].payload = {
+        "type": "event_callback",
+        "event_id": "Ev-bare",
+        "event": slack._waiting[-1].payload["event"],
+    }
+    slack._event(posted, {"type": "message", "channel_type": "channel", **bare}, again=False)
+    slack._event(posted, {"type": "assistant_thread_started", "assistant_thread": {
+        "user_id": "U0001", "channel_id": slack.direct("ada"), "thread_ts": "1700000000.000200", "context": {}}}, again=False)  # fmt: skip
+    del slack._waiting[-1].payload["team_id"], slack._waiting[-1].payload["authorizations"]
+    [shown] = await service.answers("You said: who is it", place="channel")
+    await service.answers("Hello", place="direct")
+    await service.quiet()
+    assert shown.thread == f"{CHANNEL}:{bare['ts']}"
+    assert len(service.platform.shown("channel")) == 1 and len(service.platform.shown("direct")) == 1
+
+
+async def test_a_command_without_a_trigger_is_answered(start: Start) -> None:
+    service = await start()
+    await fake(service).command("/ask", "who is it")
+    del fake(service)._waiting[-1].payload["trigger_id"]
+    await whispered(service, "You said: who is it")
 
 
 async def test_other_events_are_acknowledged_and_left_alone(start: Start) -> None:
@@ -310,6 +343,71 @@ async def test_a_crash_in_mid_stream_leaves_one_whole_message(start: Start) -> N
     assert shown.text == "You said: a long story, please, of many words"
 
 
+@pytest.mark.parametrize("error", ["unknown_method", "not_allowed_token_type", "missing_scope", "method_deprecated"])
+async def test_what_a_workspace_lacks_is_done_without(start: Start, error: str) -> None:
+    """Streams, the Assistant's status and titles are newer than other workspaces, gateways and tokens."""
+    service = await start(pieces=6, pause_s=0.3)
+    newer = ("chat.startStream", "assistant.threads.setStatus", "assistant.threads.setTitle")
+    fake(service).lacking = dict.fromkeys((*newer, "assistant.threads.setSuggestedPrompts"), error)
+    await fake(service).open_assistant()
+    [shown] = await service.answers("Hello")
+    await service.platform.say("in the Assistant " + "word " * 8 + "fin", reply_to=shown.id)
+    await service.answers("fin")
+    assert set(fake(service).lacking) <= set(methods(service)) and "chat.update" in methods(service)
+    assert service.said("in the Assistant") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 500, "text": "upstream connect error"},
+        {"status": 503, "text": "<h1>503</h1>", "content_type": "text/html"},
+        {"status": 500, "text": "no JSON", "content_type": "application/json"},
+        {"status": 504},
+        {"status": 429, "text": "slow down", "headers": {"Retry-After": "0.2"}},
+        {"status": 429, "headers": {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}},
+    ],
+)
+async def test_a_gateway_that_answers_in_slacks_place_is_waited_out(start: Start, answer: dict[str, Any]) -> None:
+    service = await start()
+    fake(service).instead["chat.postMessage"] = [web.Response(**answer) for _ in range(2)]
+    await service.platform.say("patience")
+    await service.answers("You said: patience")
+    assert service.said("patience") == 1 and not fake(service).instead["chat.postMessage"]
+
+
+async def test_a_method_that_a_gateway_does_not_have_is_done_without(start: Start) -> None:
+    service = await start(pieces=6, pause_s=0.3)
+    fake(service).instead["chat.startStream"] = [web.Response(status=404, text="404: Not Found")]
+    await service.platform.say("word " * 8 + "fin", place="channel", mention=True)
+    await service.answers("fin", place="channel")
+    assert methods(service).count("chat.startStream") == 1 and "chat.update" in methods(service)
+
+
+async def test_a_long_chinese_answer_that_was_shown_while_written_is_whole(start: Start) -> None:
+    """`chat.update` takes 4,000 bytes of text, which 1,334 Chinese characters exceed."""
+    service = await start(answer=lambda message: "退货的规定很长。" * 450 + "（全文完）", pieces=6, pause_s=0.3)
+    await service.platform.say("规定")
+    shown = await service.answers("（全文完）")
+    assert len(shown) == 1 and "chat.update" in methods(service)
+    texts = [given["text"] for method, given in fake(service).calls if method == "chat.update"]
+    assert len(texts[-1]) > 1300 and all(len(text.encode()) <= 4000 for text in texts)
+
+
+async def test_blocks_that_are_refused_leave_the_text(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    service = await start(answer=long_answer_of_slack)
+    fake(service).instead["chat.postMessage"] = [web.json_response({"ok": False, "error": "invalid_blocks"})]
+    await service.platform.say("regulations")
+    await until(lambda: any("the end" in one.text for one in fake(service).shown("direct")), "the whole text")
+    [posted] = [one for one in fake(service)._messages.values() if one.user == BOT_USER]
+    assert posted.text.endswith("the end") and not posted.blocks
+    assert "invalid_blocks" in caplog.text
+
+
+def long_answer_of_slack(message: Message) -> str:
+    return "A sentence of the regulations. " * 120 + "the end"
+
+
 async def test_stream_off_shows_only_the_whole(start: Start) -> None:
     service = await start(settings={"stream": False}, pieces=6, pause_s=0.3)
     await service.platform.say("a long story", place="channel", mention=True)
@@ -388,6 +486,17 @@ async def test_a_human_takes_over_a_thread_and_gives_it_back(start: Start) -> No
     await service.answers("You said: and now", place="channel")
 
 
+async def test_a_human_is_called_also_where_there_is_no_link_to_the_thread(start: Start) -> None:
+    service = await start(settings={"human_channel": HUMANS}, answer=ask_back)
+    fake(service).lacking["chat.getPermalink"] = "channel_not_found"
+    await service.platform.say("which", place="channel", mention=True)
+    [shown] = await service.answers("Which do you mean?", place="channel")
+    await fake(service).press(shown.id, "Talk to a human")
+    key = await announced(service)
+    [button] = fake(service).message(key).blocks[-1]["elements"]
+    assert button["action_id"] == "take"
+
+
 async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) -> None:
     service = await start(settings={"human_channel": HUMANS}, answer=ask_back)
     await service.platform.say("which")
@@ -449,11 +558,28 @@ async def test_two_workspaces_install_the_app(start: Start, tmp_path: Path) -> N
     assert len({one.conversation for one in service.engine.heard}) == 2
     second = next(one for one in platform._messages.values() if one.team == "T0SECOND" and one.user == BOT_USER)
     platform._event(second, {"type": "app_uninstalled"}, again=False)
-    await until(lambda: len(platform.ack_seconds) >= 3, "the removal acknowledged")
+    store = Workspaces(SlackConfig.model_validate(platform.section()), aiohttp.ClientSession(), tmp_path / "home")
+    await until(lambda: store.teams() == [TEAM], "the tokens of the workspace deleted")
+    await store._session.close()
     await platform.say("still there", team="T0SECOND")
     await platform.say("still here")
     await service.answers("You said: still here")
     assert service.said("still there") == 0
+
+
+async def test_a_workspace_of_an_organisation_is_known_after_a_restart(tmp_path: Path) -> None:
+    """What waits names the workspace only; its installation is kept under the organisation too."""
+    config = SlackConfig(mode="http", client_id="1.2", client_secret="s", signing_secret="s")  # type: ignore[arg-type]
+    async with aiohttp.ClientSession() as session:
+        before = Workspaces(config, session, tmp_path)
+        assert before.installation_flow() is not None and before.store is not None
+        installed = {"bot_token": "xoxb-1", "bot_id": "B1", "bot_user_id": "U0BOT", "user_id": "U1", "app_id": "A1"}
+        before.store.save(Installation(enterprise_id="E1", team_id="T1", **installed))
+        after = Workspaces(config, session, tmp_path)
+        assert (await after.client("T1")).token == "xoxb-1"
+        await after.forget(None, "T1")
+        with pytest.raises(AdapterError):
+            await after.client("T1")
 
 
 # ---------------------------------------------------------------------------------------- what goes wrong
@@ -478,6 +604,7 @@ async def serve(section: dict[str, Any], home: Path) -> str:
         ({"app_token": ""}, "adapters.slack.app_token"),
         ({"app_token": "xapp-wrong"}, "adapters.slack.app_token"),
         ({"mode": "http"}, "adapters.slack.signing_secret"),
+        ({"bot_token": "", "client_id": "1.2", "client_secret": "s"}, "adapters.slack.mode"),
         ({"bot_token": "", "client_id": "1.2"}, "adapters.slack.client_secret"),
         ({"api_url": "http://127.0.0.1:9/"}, "adapters.slack.api_url"),
     ],
@@ -524,6 +651,7 @@ async def test_a_channel_the_bot_was_removed_from_harms_no_other(
     await service.platform.say("hello")
     await service.answers("You said: hello")
     await until(lambda: "/invite" in caplog.text, "it is logged")
+    assert "adapters.slack.allow_channels" in caplog.text and "api.slack.com/apps" in caplog.text
 
 
 async def test_the_check_tells_what_is_missing(start: Start) -> None:
@@ -544,6 +672,8 @@ async def test_the_check_tells_what_is_missing(start: Start) -> None:
     assert "files:read" in found["scopes"].remedy and "reinstall" in found["scopes"].remedy
     assert "/invite" in found["adapters.slack.human_channel"].remedy
     assert "adapters.slack.app_token" in found["adapters.slack.app_token"].said
+    slack.workspaces[TEAM].scopes = ""
+    assert {one.what: one for one in await adapter.check()}["scopes"].said == "not told by this server"
     slack.workspaces[TEAM].revoked = "token_revoked"
     assert "was revoked" in (await adapter.check())[0].said
 

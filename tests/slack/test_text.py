@@ -21,6 +21,8 @@ def test_slack_takes_any_answer_and_shows_all_of_it(text: str) -> None:
     pieces = texts.pieces(text)
     for piece in pieces:
         _checked({"text": texts.fallback(piece), "blocks": texts.markdown_blocks(piece)})
+        edited = texts.fallback(piece, edited=True)
+        assert len(edited.encode()) <= 4000 and not re.search(r"&(?!(amp|lt|gt);)", edited)
         assert not re.search(r"<[@#!]", piece)
     if text.strip() and not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]|&", text.replace("\n", "")):
         assert re.sub(r"\s", "", unescape("".join(pieces))) == re.sub(r"\s", "", text)
@@ -44,6 +46,15 @@ def test_what_people_write_is_read_as_they_wrote_it(text: str) -> None:
 def test_the_long_answer_of_the_suite() -> None:
     pieces = texts.pieces(long_answer())
     assert len(pieces) >= 2 and all(len(piece) <= texts.LONGEST for piece in pieces)
+    for piece in pieces:  # also what reads no blocks gets the whole
+        assert unescape(texts.fallback(piece)) == unescape(piece)
+
+
+@pytest.mark.parametrize("text", ["退" * 2000, "&" * 900, "a" * 3999 + "é", "<" * 1000])
+def test_an_edited_messages_text_fits(text: str) -> None:
+    edited = texts.fallback(text, edited=True)
+    assert len(edited.encode()) <= 4000 and not re.search(r"&(?!(amp|lt|gt);)", edited)
+    assert len(edited.encode()) > 3980 or edited == texts.fallback(text)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from botkit_telegram import TelegramAdapter, TelegramConfig
@@ -12,7 +12,7 @@ from botkit.errors import AdapterError
 from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
-from botkit.testing.telegram import BOT_ID, GROUP, FakeTelegram
+from botkit.testing.telegram import BOT_ID, GROUP, USERNAME, FakeTelegram
 from tests.telegram.conftest import SOURCE, Start
 
 
@@ -114,6 +114,21 @@ async def test_privacy_mode_is_enough(start: Start) -> None:
     [shown] = await service.answers("You said: who are you", place="channel")
     await service.platform.say("go on", place="channel", reply_to=shown.id)
     await service.answers("You said: go on", place="channel")
+
+
+async def test_a_mention_that_is_not_marked_is_one_too(start: Start) -> None:
+    """Telegram marks mentions in `entities`; gateways may leave them out."""
+    service = await start()
+    for text in (
+        "me@botkit_test_bot is no mention",
+        "@botkit_test_bots neither",
+        "well, @Botkit_Test_Bot: who are you",
+    ):
+        await service.platform.say(text, place="channel")
+        fake(service)._updates[-1]["message"].pop("entities", None)
+    await service.answers("who are you", place="channel")
+    await service.quiet()
+    assert [one.text for one in service.engine.heard] == ["well, who are you"]
 
 
 async def test_a_mention_under_a_question_answers_the_question(start: Start) -> None:
@@ -376,6 +391,55 @@ async def test_a_token_revoked_in_service_stops_it_with_the_reason_and_loses_not
     await service.answers("You said: do not lose this")
 
 
+@pytest.mark.parametrize("mode", ["polling", "webhook"])
+async def test_an_update_that_cannot_be_read_holds_up_no_other(
+    start: Start, caplog: pytest.LogCaptureFixture, mode: Literal["polling", "webhook"]
+) -> None:
+    service = await start(FakeTelegram(mode))
+    fake(service)._update("message", {"message_id": 1, "text": "a secret of ada"})
+    fake(service)._update("a_kind_of_the_future", {"message_id": 2})
+    await service.platform.say("hello")
+    fake(service)._update("message", {"message_id": 3})
+    await service.answers("You said: hello")
+    await service.platform.say("and again")
+    await service.answers("You said: and again")
+    assert service.said("hello") == 1
+    told = [one.getMessage() for one in caplog.records if one.name.startswith("botkit")]
+    assert any("cannot be read" in one for one in told) and not any("a secret" in one for one in told)
+
+
+@pytest.mark.parametrize("mode", ["polling", "webhook"])
+async def test_what_a_server_lacks_is_done_without(start: Start, mode: Literal["polling", "webhook"]) -> None:
+    """A Bot API server of one's own may be older: it answers 404, which the library takes for a wrong token."""
+    platform = FakeTelegram(mode)
+    platform.lacking = {"sendMessageDraft", "sendChatAction", "setMyCommands", "deleteWebhook", "answerCallbackQuery"}
+    service = await start(platform, pieces=6, pause_s=0.3)
+    await service.platform.say("a long story, please, of many words")
+    await service.answers("You said: a long story, please, of many words")
+    done = methods(service)
+    assert done.count("sendMessageDraft") == 1 and done.count("sendMessage") == 1 and "editMessageText" in done
+
+
+async def test_a_server_without_webhooks_still_calls(start: Start) -> None:
+    platform = FakeTelegram("webhook")
+    platform.lacking = {"setWebhook"}
+    platform._webhook = {"url": f"http://127.0.0.1:{platform._webhook_port}/", "secret_token": platform.secret}
+    service = await start(platform)
+    await service.platform.say("hello")
+    await service.answers("You said: hello")
+
+
+async def test_a_server_that_does_not_wait_is_not_asked_without_end(start: Start) -> None:
+    service = await start()
+    fake(service).waits = False
+    for text in ("hello", "hello again"):
+        await service.platform.say(text)
+        await service.answers(f"You said: {text}")
+    before = methods(service).count("getUpdates")
+    await service.quiet(1.2)
+    assert methods(service).count("getUpdates") - before <= 5
+
+
 async def test_a_person_who_blocked_the_bot_harms_no_other(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     service = await start()
     fake(service).blocked.add(fake(service).person_id("ada"))
@@ -383,7 +447,7 @@ async def test_a_person_who_blocked_the_bot_harms_no_other(start: Start, caplog:
     await service.platform.say("hello from bob", person="bob")
     await service.answers("You said: hello from bob")
     await until(lambda: "may not write to chat" in caplog.text, "it is logged")
-    assert "adapters.telegram.allow_users" in caplog.text
+    assert "adapters.telegram.allow_users" in caplog.text and f"https://t.me/{USERNAME}" in caplog.text
 
 
 async def test_two_programs_with_one_token(start: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -406,6 +470,8 @@ async def test_the_check_tells_what_is_set_up(start: Start) -> None:
     found = {one.what: one for one in await adapter.check()}
     assert all(one.ok for one in found.values())
     assert found["adapters.telegram.human_chat"].said == "The office" and "privacy" in found["groups"].said
+    platform.lacking = {"getWebhookInfo"}
+    assert all(one.ok for one in await adapter.check())
     platform.revoke()
     [refused] = await adapter.check()
     assert not refused.ok and "t.me/BotFather" in refused.said
