@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -61,6 +62,8 @@ class KnowledgeCheck:
     documents: int
     chunks: int
     problems: list[str] = field(default_factory=list)
+    writing: bool = False
+    """Another process is writing; the indexes follow what it wrote when it is done."""
 
 
 def builtin_knowledge_path() -> Path | None:
@@ -114,15 +117,33 @@ class Knowledge:
         return HybridRetriever(self._fresh_indexes(encoder), encoder, self.retrieval).search(query, k, where=where)
 
     def prepare(self, progress: Callable[[Progress], None] | None = None) -> None:
-        """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing."""
+        """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing.
+
+        Where an earlier process was killed between its last write and the indexes, they catch up here.
+        """
         with self._preparing:
             if self._prepared:
                 return
+            self._mend()
             if self.config.include_builtin:
                 self.ensure_builtin(progress)
             if self.config.paths:
                 self.ingest(self.config.paths, progress=progress)
             self._prepared = True
+
+    def _mend(self) -> None:
+        """Let the indexes catch up with the library, unless another process is writing, which does so itself."""
+        with contextlib.suppress(LibraryBusyError):
+            if not self._open_indexes().current:
+                with self._writing(wait_s=0):
+                    self._catch_up(known_encoder=True)
+
+    def _being_written(self) -> bool:
+        try:
+            with self._writing(wait_s=0):
+                return False
+        except LibraryBusyError:
+            return True
 
     def _fresh_indexes(self, encoder: Encoder) -> Indexes:
         with self._lock:
@@ -188,9 +209,11 @@ class Knowledge:
         )
 
     def check(self) -> KnowledgeCheck:
-        """Whether the library and its indexes agree."""
+        """Whether the library and its indexes agree; while another process writes, they are behind and nothing is wrong."""
         documents, chunks = self.library.count()
         problems = self._open_indexes().problems()
+        if problems and self._being_written():
+            return KnowledgeCheck(True, documents, chunks, writing=True)
         return KnowledgeCheck(not problems, documents, chunks, problems)
 
     # ---- ingest ---------------------------------------------------------------------------------------------------

@@ -187,6 +187,29 @@ def test_indexes_left_behind_by_a_killed_process_catch_up_at_the_next_search(ope
     assert second.check().ok
 
 
+def test_indexes_left_behind_by_a_killed_process_catch_up_before_anybody_checks_them(
+    open_home: Open, folder: Path
+) -> None:
+    (folder / "a.md").write_text("A red lamp.", "utf-8")
+    first = open_home()
+    first.ingest([folder])
+    first.library.remove(["docs/a.md"])  # as if killed before the indexes followed
+    second = open_home()
+    second.prepare()  # what `botkit doctor` and `botkit knowledge stats` do first
+    assert second.check().problems == []
+
+
+def test_indexes_behind_a_process_that_is_writing_are_no_problem(open_home: Open, folder: Path) -> None:
+    (folder / "a.md").write_text("A red lamp.", "utf-8")
+    writer, reader = open_home(), open_home()
+    writer.ingest([folder])
+    with writer._writing():
+        writer.library.remove(["docs/a.md"])
+        reader.prepare()
+        assert (reader.check().ok, reader.check().writing) == (True, True)
+    assert not reader.check().ok
+
+
 @pytest.mark.parametrize("victim", ["meta.json", "vectors.json", "*.faiss"])
 def test_a_damaged_index_is_built_anew(open_home: Open, folder: Path, tmp_path: Path, victim: str) -> None:
     (folder / "a.md").write_text("A red lamp.", "utf-8")
