@@ -45,8 +45,8 @@ def serve(
             broken.append(error)
     if not adapters:
         raise AdapterError("\n".join(map(str, broken)))
-    for error in broken:
-        common.err_console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    for told in broken:
+        common.err_console.print(f"error: {told}", style="red", markup=False, soft_wrap=True)
     served = ", ".join(adapter.name for adapter in adapters)
     common.err_console.print(f"Serving {served}. Ctrl+C ends it.", markup=False)
     asyncio.run(run(engine_from(settings), adapters))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,8 @@ BUILTIN_NAME = "knowledge"
 _CATCH_UP_EVERY = 5_000
 """Chunks after which a long ingest lets the indexes follow, so that other processes see the documents."""
 _WAIT_S = 5.0
+_LOOK_AGAIN_S = 1.0
+"""How often a watch looks for folders that were replaced as a whole, of which the system tells nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -252,16 +254,55 @@ class Knowledge:
         return report
 
     def watch(self, paths: Sequence[Path], *, stop: threading.Event | None = None) -> Iterator[IngestReport]:
-        """Follow changes below these paths: one report for each batch of changes, until `stop` is set."""
+        """Follow changes below these paths: one report for each batch of changes, until `stop` is set.
+
+        What another process keeps from being written is tried again, and a path that is away for a while, or replaced as a
+        whole, is followed again when it is there.
+        """
+        ended = stop or threading.Event()
+        tops = [path.absolute() for path in paths]
+        before = [_identity(top) for top in tops]
+        waiting: set[Path] = set()
+        replaced = False
+        while not ended.is_set():
+            following = [top for top, identity in zip(tops, before, strict=True) if identity]
+            for changes in self._changes(following, ended):
+                touched = [*changes, *(tops if replaced else ())]
+                replaced = False
+                waiting |= {path for path in touched if not _hidden(path, tops) and self._present_or_known(path)}
+                if waiting:
+                    try:
+                        report = self.ingest(_topmost(waiting))
+                    except LibraryBusyError:
+                        _log.info("another process is writing; %d changes wait", len(waiting))
+                    else:
+                        waiting = set()
+                        if report.changed or report.failed or report.skipped:
+                            yield report
+                now = [_identity(top) for top in tops]
+                if replaced := now != before:
+                    before = now
+                    break
+            else:
+                if following:
+                    return  # stopped, or interrupted
+
+    def _changes(self, tops: Sequence[Path], stop: threading.Event) -> Iterator[set[Path]]:
+        """Batches of changed paths; now and then an empty one, to look whether the watched paths are still the same."""
         from watchfiles import watch
 
-        for changes in watch(*paths, stop_event=stop, raise_interrupt=False, yield_on_timeout=False):
-            touched = sorted({Path(path) for _, path in changes})
-            changed = [path for path in touched if not _hidden(path, paths) and self._readable_or_known(path)]
-            if changed:
-                report = self.ingest(changed)
-                if report.changed or report.failed or report.skipped:
-                    yield report
+        if not tops:
+            stop.wait(_LOOK_AGAIN_S)
+            yield set()
+            return
+        timeout_ms = int(_LOOK_AGAIN_S * 1000)
+        try:
+            for changes in watch(
+                *tops, stop_event=stop, raise_interrupt=False, yield_on_timeout=True, rust_timeout=timeout_ms
+            ):
+                yield {Path(path) for _, path in changes}
+        except FileNotFoundError:  # it went away just now
+            yield set()
 
     def _ingest(
         self,
@@ -356,8 +397,8 @@ class Knowledge:
         finally:
             lock.release()
 
-    def _readable_or_known(self, path: Path) -> bool:
-        return path.is_file() or (path.parent.is_dir() and bool(self.library.fingerprints(str(path))))
+    def _present_or_known(self, path: Path) -> bool:
+        return path.exists() or (path.parent.is_dir() and bool(self.library.fingerprints(str(path))))
 
     def _removed_builtins(self) -> set[str]:
         return set(json.loads(self.library.note("builtin_removed") or "[]"))
@@ -395,7 +436,26 @@ def _folder_state(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What the system knows a file or folder by; None where there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _topmost(paths: Iterable[Path]) -> list[Path]:
+    """The paths without those below another of them."""
+    chosen: list[Path] = []
+    for path in sorted(paths):
+        if not any(path.is_relative_to(above) for above in chosen):
+            chosen.append(path)
+    return chosen
+
+
 def _hidden(path: Path, tops: Sequence[Path]) -> bool:
     """Whether a part of the path below the watched folder says that programs, not people, keep the file."""
-    top = max((top.absolute() for top in tops if path.is_relative_to(top.absolute())), key=lambda top: len(top.parts))
+    above = [top for top in tops if path.is_relative_to(top)]
+    top = max(above, key=lambda top: len(top.parts), default=path)
     return any(part.startswith((".", "~$")) for part in path.relative_to(top).parts)
