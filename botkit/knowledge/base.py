@@ -173,6 +173,20 @@ class Knowledge:
         self.library.document(document)
         return self.library.document_chunks(document)
 
+    def check_filter(self, documents: Sequence[str], tags: Sequence[str]) -> None:
+        """Raise `LibraryError` for a document or a tag that nothing has: a search among them finds nothing."""
+        known = {info.id for info in self.documents()}
+        for id in documents:
+            if id not in known:
+                raise LibraryError(f"There is no document {id!r}.{_nearest(id, known)} See: botkit knowledge list")
+        if tags:
+            used = self.library.tags()
+            for tag in tags:
+                if tag not in used:
+                    raise LibraryError(
+                        f"No document has the tag {tag!r}.{_nearest(tag, used)} See: botkit knowledge stats"
+                    )
+
     def remove(self, ids: Sequence[str]) -> list[str]:
         """Forget documents; return their ids. An id that ends in "/" stands for all documents below it.
 
@@ -434,6 +448,13 @@ def _folder_state(folder: Path) -> str:
             status = file.stat()
             digest.update(f"{file.relative_to(folder).as_posix()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -189,6 +189,17 @@ def test_models_use_writes_the_choice_and_keeps_the_rest(tmp_path: Path) -> None
     assert "model: openai:llama3" in text
 
 
+def test_models_use_refuses_a_folder_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(SystemExit):
+        main(["models", "use", "reader", str(tmp_path / "notes"), "--home", str(tmp_path / "home")])
+    assert "holds no model" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "config.yaml").exists()
+
+
 def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("models:\n  reader: /nowhere\nknowledge:\n  include_builtin: false\n", encoding="utf-8")
