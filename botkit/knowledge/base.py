@@ -373,11 +373,12 @@ class Knowledge:
 
         with self._lock:
             if self._indexes is None:
+                library = self.library
                 try:
-                    self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=False)
+                    self._indexes = open_indexes(self.paths.indexes, library, may_rebuild=False)
                 except LibraryError:
                     with self._writing():
-                        self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=True)
+                        self._indexes = open_indexes(self.paths.indexes, library, may_rebuild=True)
             return self._indexes
 
     def _catch_up(self, *, patient: bool = True, known_encoder: bool = False) -> None:
@@ -394,17 +395,22 @@ class Knowledge:
         """Be the only writer; may be nested in a thread. The system frees the lock when the process dies."""
         from filelock import FileLock, Timeout
 
-        with self._lock:
-            if self._file_lock is None:
-                self.paths.home.mkdir(parents=True, exist_ok=True)
-                self._file_lock = FileLock(self.paths.home / "library.lock")
-            lock = self._file_lock
         try:
+            with self._lock:
+                if self._file_lock is None:
+                    self.paths.home.mkdir(parents=True, exist_ok=True)
+                    self._file_lock = FileLock(self.paths.home / "library.lock")
+                lock = self._file_lock
             lock.acquire(timeout=_WAIT_S if wait_s is None else wait_s)
         except Timeout as error:
             raise LibraryBusyError(
                 "Another botkit process is writing to the knowledge library. "
                 "Wait until it is done, or stop it, and try again."
+            ) from error
+        except OSError as error:
+            raise LibraryError(
+                f"{self.paths.home}: cannot be written ({error.strerror or error}). Check its permissions, or choose another "
+                "folder with --home."
             ) from error
         try:
             yield

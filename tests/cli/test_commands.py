@@ -200,6 +200,15 @@ def test_models_use_refuses_a_folder_without_a_model(
     assert not (tmp_path / "home" / "config.yaml").exists()
 
 
+def test_doctor_tells_of_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    done = botkit("doctor", "--json", "--home", str(tmp_path / "file" / "home"))
+    assert done.returncode == 1, done.stderr
+    findings = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
+    assert (findings["home"]["state"], findings["knowledge"]["state"]) == ("problem", "problem")
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("models:\n  reader: /nowhere\nknowledge:\n  include_builtin: false\n", encoding="utf-8")

@@ -544,7 +544,7 @@ async def test_a_chinese_system_is_spoken_to_in_chinese(
 
 def test_help_in_chinese_is_whole_at_60_columns() -> None:
     console = Console(width=46, file=io.StringIO())
-    console.print(_table(help_lines("zh") + [("1 … 9", word("does_choose", "zh"))]))
+    console.print(_table([*help_lines("zh"), ("1 … 9", word("does_choose", "zh"))]))
     said = "".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert "（输入框为空时）" in said and "耗时" in said
 
