@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -203,16 +203,30 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _SECRET_NAME: Final = re.compile(r"(?i)(token|secret|password|api_?key)$")
 _PATH_KEYS: Final = (("home",), ("plugins_dir",), ("knowledge", "paths"), ("logging", "file"))
 _LARGEST_FILE: Final = 1_000_000
+_DEEPEST: Final = 50
+_MOST_VALUES: Final = 100_000
+"""An alias stands for its whole anchor, so a short file may unfold without end."""
+_MASK: Final = "********"
+
+Place: TypeAlias = tuple[str | int, ...]
+"""The keys, and the numbers in lists, that lead to a value."""
 
 
 class ConfigFile:
-    """A YAML file and the line of each of its keys; collects problems so that all are told at once."""
+    """A YAML file and the line of each of its keys; collects problems so that all are told at once.
 
-    def __init__(self, path: Path) -> None:
+    `filled` has the text as written of each value that came from the environment. An environment variable that is not
+    set is told here, or with `collect` together with what `validate` finds.
+    """
+
+    def __init__(self, path: Path, *, collect: bool = False) -> None:
         self.path = path
-        self.lines: dict[tuple[str | int, ...], int] = {}
+        self.lines: dict[Place, int] = {}
         self.problems: list[tuple[int, str]] = []
         self.values: dict[str, Any] = {}
+        self.filled: dict[Place, str] = {}
+        self._unset: dict[Place, str] = {}
+        self._count = 0
         root = self._compose()
         if root is not None:
             if not isinstance(root, yaml.MappingNode):
@@ -220,6 +234,9 @@ class ConfigFile:
             else:
                 self.values = self._plain(root, ())
         self.raise_problems()
+        if not collect:
+            self._tell_unset()
+            self.raise_problems()
 
     def _compose(self) -> yaml.Node | None:
         try:
@@ -243,8 +260,13 @@ class ConfigFile:
             hint = " Indent with spaces, not tabs." if "\\t" in str(why) or "\t" in text else ""
             raise ConfigError(f"{self.path}{line}: not valid YAML: {why}.{hint}") from error
 
-    def _plain(self, node: yaml.Node, path: tuple[str | int, ...]) -> Any:
+    def _plain(self, node: yaml.Node, path: Place) -> Any:
         """The value of a node, with `${NAME}` filled in, noting lines and double keys on the way."""
+        self._count += 1
+        if self._count > _MOST_VALUES or len(path) > _DEEPEST:
+            raise ConfigError(
+                f"{self.path}:{node.start_mark.line + 1}: too deep or too large; do aliases (*) go in a circle?"
+            )
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             values: dict[str, Any] = {}
@@ -259,20 +281,31 @@ class ConfigFile:
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node.value, str) and "${" in node.value:
-            return self._filled(node.value, node.start_mark.line + 1, path)
-        return _constructor().construct_object(node)
+            return self._filled(node.value, path)
+        try:
+            return _constructor().construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:  # a tag that is not for configuration, the 31st of February
+            why = getattr(error, "problem", None) or str(error)
+            self._fail(node.start_mark.line + 1, f"{dotted(path)}: not a valid value: {why}")
+            return None
 
-    def _filled(self, text: str, line: int, path: tuple[str | int, ...]) -> str:
+    def _filled(self, text: str, path: Place) -> str:
         def value(match: re.Match[str]) -> str:
             name, default = match[1], match[2]
             if name in os.environ:
+                self.filled[path] = text
                 return os.environ[name]
             if default is not None:
                 return default
-            self._fail(line, f"{dotted(path)}: the environment variable {name} is not set")
+            self._unset[path] = name
             return ""
 
         return _VARIABLE.sub(value, text)
+
+    def _tell_unset(self, section: Place = ()) -> None:
+        for path, name in self._unset.items():
+            if path[: len(section)] == section:
+                self._fail(self.line_of(path), f"{dotted(path)}: the environment variable {name} is not set")
 
     def _fail(self, line: int, problem: str) -> None:
         self.problems.append((line, problem))
@@ -286,13 +319,19 @@ class ConfigFile:
 
     def validate(self, model: type[ConfigModel], values: Mapping[str, Any], above: tuple[str, ...] = ()) -> ConfigModel:
         """An instance of `model`; raises `ConfigError` that tells every problem with its line."""
+        self._tell_unset(above)
         try:
-            return model.model_validate(values)
+            loaded = model.model_validate(values)
         except ValidationError as error:
             for problem in error.errors(include_url=False):
-                self._fail(self.line_of((*above, *problem["loc"])), explain(model, dict(problem), above))
+                place = (*above, *problem["loc"])
+                if place not in self._unset:
+                    told = explain(model, dict(problem), above, hidden=place in self.filled)
+                    self._fail(self.line_of(place), told)
             self.raise_problems()
             raise AssertionError("unreachable") from error
+        self.raise_problems()
+        return loaded
 
     def raise_problems(self) -> None:
         """Raise what was collected, if anything was."""
@@ -301,8 +340,13 @@ class ConfigFile:
             raise ConfigError("\n".join(told))
 
 
-def explain(model: type[BaseModel], problem: Mapping[str, Any], above: tuple[str, ...] = ()) -> str:
-    """One problem that pydantic found, as a sentence with the key, what was expected and the nearest valid key."""
+def explain(
+    model: type[BaseModel], problem: Mapping[str, Any], above: tuple[str, ...] = (), *, hidden: bool = False
+) -> str:
+    """One problem that pydantic found, as a sentence with the key, what was expected and the nearest valid key.
+
+    What was found is not repeated where it is `hidden` (it came from the environment) or its key names a secret.
+    """
     place = tuple(problem["loc"])
     key = dotted((*above, *place))
     if problem["type"] == "extra_forbidden":
@@ -312,7 +356,9 @@ def explain(model: type[BaseModel], problem: Mapping[str, Any], above: tuple[str
         return f"{key}: unknown key; {hint}"
     expected = str(problem["msg"])
     expected = expected[0].lower() + expected[1:]
-    secret = any(_SECRET_NAME.search(str(step)) for step in place)
+    if problem["type"] in ("model_type", "dict_type"):
+        expected = "expected `key: value` lines below this key"
+    secret = hidden or any(_SECRET_NAME.search(str(step)) for step in place)
     found = "" if secret or problem["type"] == "missing" else f", found {problem['input']!r}"
     near = difflib.get_close_matches(str(problem["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
     hint = f"; did you mean `{near[0]}`?" if near and problem["type"] == "literal_error" else ""
@@ -368,7 +414,7 @@ def load_settings(config: Path | None = None, home: Path | None = None) -> Setti
     source = find_config(config, fallback)
     if source is None:
         return Settings(config=Config(), source=None, paths=Paths(home=fallback.expanduser().absolute()))
-    file = ConfigFile(source)
+    file = ConfigFile(source, collect=True)
     loaded = file.validate(Config, _with_absolute_paths(file.values, source.absolute().parent))
     explicit = home is not None or "BOTKIT_HOME" in os.environ
     chosen = fallback if explicit or loaded.home is None else loaded.home
@@ -395,18 +441,38 @@ def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]
     return result
 
 
+def shown(settings: Settings) -> tuple[dict[str, Any], set[Place]]:
+    """The settings in effect, fit to be shown, and the places that the file fills.
+
+    Secrets are masked, and what came from the environment stands there as the file names it: `${NAME}` may hold a secret
+    anywhere, as in the address of a hook.
+    """
+    values: dict[str, Any] = masked(settings.config)
+    values["home"] = str(settings.paths.home)
+    if settings.source is None:
+        return values, set()
+    file = ConfigFile(settings.source)
+    for place, text in file.filled.items():
+        inner: Any = values
+        for step in place[:-1]:
+            inner = inner[step]
+        if inner != _MASK and inner[place[-1]] != _MASK:
+            inner[place[-1]] = text
+    return values, set(file.lines)
+
+
 def masked(values: Any, name: str = "") -> Any:
     """The same values, fit to be shown: secrets as asterisks, paths as text."""
     if isinstance(values, BaseModel):
         return {key: masked(getattr(values, key), key) for key in type(values).model_fields}
+    if isinstance(values, SecretStr) or (_SECRET_NAME.search(name) and isinstance(values, (str, Mapping, list, tuple))):
+        filled = values.get_secret_value() if isinstance(values, SecretStr) else values
+        return _MASK if filled else ""
     if isinstance(values, Mapping):
         return {key: masked(value, str(key)) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
         return [masked(value) for value in values]
-    if isinstance(values, SecretStr) or (_SECRET_NAME.search(name) and isinstance(values, str)):
-        filled = values.get_secret_value() if isinstance(values, SecretStr) else values
-        return "********" if filled else ""
     return str(values) if isinstance(values, Path) else values
 
 
-__all__ = ["Config", "ConfigFile", "Paths", "Section", "Settings", "load_settings", "masked"]
+__all__ = ["Config", "ConfigFile", "Paths", "Section", "Settings", "load_settings", "masked", "shown"]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runti
 from pydantic import BaseModel
 
 from botkit.config import ConfigFile, Section, Settings
-from botkit.errors import AdapterError, MissingExtraError
+from botkit.errors import AdapterError, BotkitError, MissingExtraError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -117,7 +117,7 @@ def _all(settings: Settings, only: str | None = None) -> list[Found]:
 def make_adapter(name: str, settings: Settings, **overrides: Any) -> Adapter:
     """The adapter of that name with its section of the configuration; `overrides` replace settings of it.
 
-    Raises `AdapterError` where there is none or it is broken, `ConfigError` where its section is wrong.
+    Raises `AdapterError` where there is none or it is broken or cannot be made, `ConfigError` where its section is wrong.
     """
     chosen = next((one for one in _all(settings, only=name) if one.name == name), None)
     if chosen is None:
@@ -128,7 +128,15 @@ def make_adapter(name: str, settings: Settings, **overrides: Any) -> Adapter:
         )
     if chosen.adapter is None:
         raise AdapterError(f"The adapter {name!r} ({chosen.source}) cannot be used: {chosen.problem}.")
-    return chosen.adapter(section_of(chosen.adapter, settings, **overrides))
+    section = section_of(chosen.adapter, settings, **overrides)
+    try:
+        return chosen.adapter(section)
+    except BotkitError:
+        raise
+    except Exception as error:  # a plugin may raise anything; it must not take the bot down
+        raise AdapterError(
+            f"The adapter {name!r} ({chosen.source}) cannot be started: {type(error).__name__}: {error}{_where(error)}."
+        ) from error
 
 
 def section_of(adapter: type[Adapter], settings: Settings, **overrides: Any) -> BaseModel:
@@ -224,10 +232,12 @@ def _checked(name: str, source: str, adapter: Any) -> Found:
 def _why(error: BaseException) -> str:
     if isinstance(error, MissingExtraError):
         return str(error).rstrip(".")
-    place = ""
+    return f"its import failed: {type(error).__name__}: {error}{_where(error)}"
+
+
+def _where(error: BaseException) -> str:
+    """File and line where an error arose, between brackets."""
     frames = error.__traceback__
     while frames is not None and frames.tb_next is not None:
         frames = frames.tb_next
-    if frames is not None:
-        place = f" ({Path(frames.tb_frame.f_code.co_filename).name}:{frames.tb_lineno})"
-    return f"its import failed: {type(error).__name__}: {error}{place}"
+    return f" ({Path(frames.tb_frame.f_code.co_filename).name}:{frames.tb_lineno})" if frames is not None else ""

@@ -135,7 +135,7 @@ class Supervisor:
 
         try:
             await asyncio.to_thread(follow)
-        except BotkitError as error:
+        except (BotkitError, OSError) as error:  # the system watches only so many folders
             logger.error("watching the documents ended: %s", error)
         finally:
             ended.set()

@@ -10,6 +10,7 @@ from botkit.messages import Language
 LONGEST_QUERY = 1_000
 """Characters of a message that the models look at; no real question is longer."""
 
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
 _HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
@@ -40,6 +41,20 @@ def clean(text: str) -> str:
         for character in unicodedata.normalize("NFC", text)
     )
     return _BLANKS.sub(" ", "".join(kept)).strip()
+
+
+def visible(text: str, *, instead: str = " ") -> str:
+    """The text with each control character but the line break as a blank: no document may steer the terminal.
+
+    Every character stays where it is, so offsets hold, unless something longer or shorter stands `instead`.
+    """
+    return "".join(instead if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    if character in _BIDI_CONTROLS:
+        return True
+    return character != "\n" and unicodedata.category(character) in ("Cc", "Cs")
 
 
 def has_words(text: str) -> bool:

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from botkit import cli
 from botkit.cli.config import rendered
-from botkit.config import Config, load_settings, masked
+from botkit.config import Config, load_settings, masked, shown
 from botkit.errors import ConfigError
 from botkit.plugins import discover
 
@@ -94,6 +95,31 @@ def test_a_mistake_names_its_line(tmp_path: Path, text: str, said: str) -> None:
     assert said in problems(tmp_path, text)
 
 
+def test_an_unset_variable_hides_no_other_mistake(tmp_path: Path) -> None:
+    text = "models:\n  generator:\n    api_key: ${NOT_SET_ANYWHERE}\n    seed: ${NOT_SET_EITHER}\nretreival: 1\n"
+    told = problems(tmp_path, text).splitlines()
+    assert [line.split(":")[1] for line in told] == ["3", "4", "5"]
+    assert "did you mean `retrieval`?" in told[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bot:\n  name: !!python/object:os.system x\n", "config.yaml:2: bot.name: not a valid value"),
+        ("logging:\n  file: 2020-02-31\n", "config.yaml:2: logging.file: not a valid value"),
+        ("x: &a [*a]\n", "config.yaml:1: too deep or too large"),
+        ("bot: 5\n", "config.yaml:1: bot: expected `key: value` lines below this key, found 5"),
+    ],
+)
+def test_yaml_that_no_configuration_needs_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    assert said in problems(tmp_path, text)
+
+
+def test_a_short_file_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
+    layers = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    assert "too large" in problems(tmp_path, f"a0: &a0 x\n{layers}")
+
+
 def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         load_settings(tmp_path / "none.yaml")
@@ -121,6 +147,24 @@ def test_the_environment_fills_in_secrets_and_they_are_never_shown(
 
 def test_a_wrong_secret_is_not_repeated_in_the_error(tmp_path: Path) -> None:
     assert "sk-1" not in problems(tmp_path, "models:\n  generator:\n    api_key: [sk-1]\n")
+
+
+def test_what_the_environment_holds_is_told_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    assert "sk-secret" not in problems(tmp_path, "models:\n  generator:\n    seed: ${MY_KEY}\n")
+    text = "hand_off:\n  hook: https://example.org/?key=${MY_KEY}\nadapters:\n  x:\n    app_token: [sk-secret]\n"
+    values, _ = shown(load_settings(written(tmp_path, text)))
+    assert values["hand_off"]["hook"] == "https://example.org/?key=${MY_KEY}"
+    assert "sk-secret" not in json.dumps(values)
+
+
+def test_check_tells_the_mistakes_of_every_front_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "adapters:\n  terminal:\n    them: x\n  slack:\n    bot_tokn: x\n")
+    with pytest.raises(SystemExit):
+        cli.main(["config", "check", "--config", str(path)])
+    told = capsys.readouterr().err
+    assert "config.yaml:3: adapters.terminal.them" in told
+    assert "config.yaml:5: adapters.slack.bot_tokn" in told
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from botkit import cli
 from botkit.config import Config, Paths, Settings, load_settings
 from botkit.errors import AdapterError, ConfigError
 from botkit.plugins import Found, discover, enabled, make_adapter
@@ -93,6 +94,12 @@ def test_an_adapter_that_is_not_there_or_broken_cannot_be_made(tmp_path: Path) -
         make_adapter("broken", settings)
 
 
+def test_an_adapter_that_fails_when_made_is_told_in_words(tmp_path: Path) -> None:
+    text = GOOD.format(name="weak").replace("self.config = config", "raise ValueError('no key')")
+    with pytest.raises(AdapterError, match=r"'weak' .* cannot be started: ValueError: no key \(weak.py:\d+\)"):
+        make_adapter("weak", settings_with(tmp_path / "p", weak=text))
+
+
 def test_a_mistake_in_an_adapters_section_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("adapters:\n  terminal:\n    enabled: true\n    them: dark\n", encoding="utf-8")
@@ -124,3 +131,14 @@ def test_a_new_adapter_is_a_package_with_a_passing_test(tmp_path: Path) -> None:
     again = botkit("plugins", "new", "pigeon_post")
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
     assert "begins with a letter" in botkit("plugins", "new", "../evil").stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("slack", "installed already"), ("class", "word of the Python language")])
+def test_a_name_that_cannot_be_used_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["plugins", "new", name])
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

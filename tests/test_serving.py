@@ -120,11 +120,13 @@ class Slow:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a POSIX signal")
-def test_sigterm_finishes_the_answer_in_flight_and_ends_well(tmp_path: Path) -> None:
+def test_sigterm_finishes_the_answer_in_flight_and_a_broken_plugin_is_told_of_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "slow.py").write_text(SLOW, encoding="utf-8")
+    (tmp_path / "plugins" / "broken.py").write_text("import no_such_module", encoding="utf-8")
     (tmp_path / "config.yaml").write_text(
-        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  slow:\n    enabled: true\n",
+        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  broken:\n    enabled: true\n"
+        "  slow:\n    enabled: true\n",
         encoding="utf-8",
     )
     process = subprocess.Popen(
@@ -141,6 +143,7 @@ def test_sigterm_finishes_the_answer_in_flight_and_ends_well(tmp_path: Path) -> 
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0, said
+        assert b"'broken'" in said and b"Serving slow." in said
         assert (tmp_path / "answered").read_text(encoding="utf-8")
     finally:
         process.kill()

@@ -51,6 +51,8 @@ def ask(
         engine = load(file, home=folder)
         try:
             await engine.warm_up(chat=False)
+            if document or tag:
+                engine.knowledge.check_filter(message.documents, message.tags)
             return await engine.answer(message)
         finally:
             await engine.close()
@@ -78,7 +80,7 @@ def rendered(reply: Reply) -> list[RenderableType]:
             said.stylize("bold", at, at + len(reply.answer))
     parts: list[RenderableType] = [said]
     for number, source in enumerate(reply.sources, 1):
-        parts.append(Padding(Text(f"[{number}] {place(source)}", style="dim"), (0, 0, 0, 2)))
+        parts.append(Padding(Text(f"[{number}] {place(source)}", style="dim"), (0, 0, 0, 2), expand=False))
     return parts
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from botkit.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +28,10 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of botkit's data (or BOTKIT_HOME).", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+_UNBROKEN: Final = 10_000
+"""Columns of a line that nobody sees on a screen."""
 
 
 class Root:
@@ -52,14 +60,27 @@ def print_json(value: Any) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    """A console for people and pipes.
+
+    Names and texts are printed as they are, square brackets and all, but for the characters that would steer the terminal.
+    Where nobody looks at a screen no line is broken, so that `grep` finds what is there.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     class Patient(Console):
         def on_broken_pipe(self) -> None:
             """Whoever reads the output, as `head` does, has enough: that is no error of ours (rich would exit with 1)."""
             raise BrokenPipeError
 
-    return Patient(stderr=stderr, highlight=False, soft_wrap=False)
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            """As rich does it, without what a document or a message could steer the terminal with."""
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else segment._replace(text=visible(segment.text, instead=""))
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _UNBROKEN
+    return Patient(stderr=stderr, highlight=False, soft_wrap=False, markup=False, width=width)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,8 @@ import typer
 
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
-from botkit.config import ConfigFile, masked
+from botkit.config import shown
+from botkit.errors import ConfigError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and show the configuration.")
 
@@ -16,21 +17,28 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and sh
 @app.command()
 def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Say whether the configuration is right; every mistake with file, line and key."""
+    from difflib import get_close_matches
+
     from botkit.plugins import discover, section_of
 
     settings = settings_from(config, home)
     found = {one.name: one for one in discover(settings)}
-    warnings = []
+    warnings, mistakes = [], []
     for name in settings.config.adapters:
         one = found.get(name)
         if one is None:
-            warnings.append(
-                f"adapters.{name}: no such adapter is installed; `botkit plugins list` shows those that are."
-            )
+            near = get_close_matches(name, found, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "`botkit plugins list` shows those that are."
+            warnings.append(f"adapters.{name}: no such adapter is installed; {hint}")
         elif one.adapter is None:
             warnings.append(f"adapters.{name}: {one.problem}.")
         else:
-            section_of(one.adapter, settings)
+            try:
+                section_of(one.adapter, settings)
+            except ConfigError as error:  # tell those of the other adapters as well
+                mistakes.append(str(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
     if as_json:
         print_json({"ok": True, "file": str(settings.source) if settings.source else None, "warnings": warnings})
         return
@@ -42,16 +50,17 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
 
 @app.command()
 def show(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
-    """Show the settings in effect, secrets masked, and which come from the file."""
+    """Show the settings in effect, secrets masked, and which come from the file.
+
+    What the environment filled in stands there as the file names it.
+    """
     settings = settings_from(config, home)
-    values = masked(settings.config)
-    values["home"] = str(settings.paths.home)
+    values, given = shown(settings)
     if as_json:
         print_json({"file": str(settings.source) if settings.source else None, "settings": values})
         return
     from rich.text import Text
 
-    given = set(ConfigFile(settings.source).lines) if settings.source else set()
     common.console.print(Text(f"# {settings.source or 'no file: all defaults'}", style="dim"))
     for line, path in rendered(values):
         style = "" if path in given else "dim"

@@ -163,6 +163,8 @@ def _knowledge(settings: Settings) -> list[Finding]:
     finally:
         knowledge.close()
     said = f"{found.documents} documents, {found.chunks} passages"
+    if found.writing:
+        return [Finding("knowledge", "ok", f"{said}; another process is writing, and the indexes follow it")]
     if found.ok:
         return [Finding("knowledge", "ok", f"{said}; library and indexes agree")]
     return [Finding("knowledge", "problem", f"{said}: {'; '.join(found.problems)}", "botkit ingest --reindex")]

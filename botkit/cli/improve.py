@@ -96,7 +96,9 @@ def _ask(proposal: Proposal, place: str) -> Proposal | None:
         thumb = "👍" if proposal.rating > 0 else "👎"
         use = "comparison" if proposal.evaluates else "training"
         common.console.print(
-            Panel(passage, title=Text(f"{place} · {thumb} · for the {use}"), subtitle=Text(proposal.title))
+            Panel(
+                passage, title=Text(f"{place} · {thumb} · for the {use}"), subtitle=Text(proposal.title), expand=False
+            )
         )
         common.console.print(Text.assemble(("Question: ", "bold"), proposal.question))
         common.console.print(Text.assemble(("Answer:   ", "bold"), said))

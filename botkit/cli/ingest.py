@@ -79,7 +79,7 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Callable[[Progress], None]
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}", style="progress.description", markup=False),
         BarColumn(),
         TextColumn("{task.fields[files]}/{task.fields[files_total]} files"),
         TransferSpeedColumn(),

@@ -97,7 +97,10 @@ def stats(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
         ("tags", ", ".join(f"{tag} {count}" for tag, count in numbers.tags.items()) or "none"),
         ("encoder", numbers.encoder),
         ("on disk", f"{numbers.bytes / 1e6:.1f} MB"),
-        ("indexes", "agree with the library" if check.ok else "; ".join(check.problems)),
+        (
+            "indexes",
+            "being written" if check.writing else "agree with the library" if check.ok else "; ".join(check.problems),
+        ),
     ):
         table.add_row(name, value)
     console.print(table)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, choose, fetch and export models.")
 RoleArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(ROLES)}.", show_default=False)]
+_MODEL_FILES: Final = ("botkit.json", "config.json", "modules.json", "adapter_config.json")
+"""One of them lies in each folder that botkit, transformers, sentence-transformers or peft can load."""
 _KEYS: Final[dict[Role, tuple[str, ...]]] = {
     "encoder": ("models", "encoder"),
     "reader": ("models", "reader"),
@@ -87,7 +89,8 @@ def show(
         return
     from rich.markdown import Markdown
 
-    common.console.print(Markdown(card or f"# {info.name}\n\nThis model has no card."))
+    text = card or f"# {info.name}\n\nThis model has no card."
+    common.console.print(Markdown(text) if common.console.is_terminal else text)
     if info.folder:
         checked = " The digest of its weights is right." if info.form == "onnx" else ""
         common.console.print(f"\nFolder: {info.folder} ({info.size / 1e6:.1f} MB).{checked}")
@@ -111,7 +114,9 @@ def use(
     if name.startswith(ENDPOINT) and wanted != "generator":
         raise ConfigError(f"{name}: only the generator can be an endpoint.")
     if name != BUILTIN and not name.startswith(ENDPOINT):
-        model_folder(name, wanted, settings.paths)
+        folder = model_folder(name, wanted, settings.paths)
+        if not any((folder / file).is_file() for file in _MODEL_FILES):
+            raise ModelError(f"{folder}: holds no model: there is neither {' nor '.join(_MODEL_FILES)} in it.")
     info = describe_model(name, wanted, settings.paths)
     if info.roles and wanted not in info.roles:
         raise ModelError(f"{name}: this model is for the role {' or '.join(info.roles)}, not {wanted}.")

@@ -58,10 +58,18 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Write a working adapter package, with a test that passes."""
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    from importlib.metadata import entry_points
+
+    from botkit.plugins import ENTRY_POINT_GROUP
+
+    if not _NAME.fullmatch(name):
         raise AdapterError(
-            f"{name!r}: a name has lower-case letters, digits and underscores, and begins with a letter."
+            f"{name!r}: a name has lower-case letters, digits and underscores, begins with a letter, and has 40 of them at most."
         )
+    if keyword.iskeyword(name):
+        raise AdapterError(f"{name!r}: this is a word of the Python language. Choose another name.")
+    if any(point.name == name for point in entry_points(group=ENTRY_POINT_GROUP)):
+        raise AdapterError(f"{name!r}: a front end of this name is installed already. Choose another name.")
     target = folder / f"botkit_{name}"
     if target.exists():
         raise AdapterError(f"{target} exists already. Choose another name, or another folder with --dir.")

@@ -9,7 +9,7 @@ import typer
 
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, settings_from
-from botkit.errors import AdapterError
+from botkit.errors import AdapterError, MissingExtraError
 
 app = typer.Typer(add_completion=False)
 
@@ -37,6 +37,16 @@ def serve(
             f"No front end is enabled. Write `enabled: true` under adapters.NAME in {where}; `botkit plugins list` shows "
             "the names. To talk in this terminal, run `botkit chat`."
         )
-    adapters = [make_adapter(name, settings) for name in names]
-    common.err_console.print(f"Serving {', '.join(names)}. Ctrl+C ends it.", markup=False)
+    adapters, broken = [], []
+    for name in names:
+        try:
+            adapters.append(make_adapter(name, settings))
+        except (AdapterError, MissingExtraError) as error:  # a broken one must not silence the others
+            broken.append(error)
+    if not adapters:
+        raise AdapterError("\n".join(map(str, broken)))
+    for told in broken:
+        common.err_console.print(f"error: {told}", style="red", markup=False, soft_wrap=True)
+    served = ", ".join(adapter.name for adapter in adapters)
+    common.err_console.print(f"Serving {served}. Ctrl+C ends it.", markup=False)
     asyncio.run(run(engine_from(settings), adapters))

@@ -86,6 +86,11 @@ _LAST_PARTICIPLE: Final = re.compile(
 _SHORT_FORM: Final = re.compile(
     r"(?i)\b(what|who|where|when|how)['’]s\b(?=\s+(?:it|its|his|her|their|he|she|that|this)\b)"
 )
+_TELL_ME: Final = re.compile(
+    r"(?i)^\W*(?:please\s+)?(?:(?:can|could|would|will)\s+you\s+)?(?:please\s+)?(?:tell\s+(?:me|us)|talk|explain)\s+(?:me\s+)?"
+    r"(?:(?:more|something|a\s+(?:bit|little))\s+)?(?:about\s+|(?=who\b|what\b|when\b|where\b|why\b|how\b))"
+)
+""" "Tell me about the bakery": a question for all but its form."""
 _LONG_TOPIC: Final = 6
 _SENTENCE_STARTERS: Final = (
     _WH | _AUXILIARIES | _SMALL | frozenset("yes no there here all some every most many".split())
@@ -118,7 +123,8 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     fragment = not has_verb and (joined or (bool(said) and said[0] in _WH | _PREPOSITIONS and len(said) <= 4))
     if len(new) > 2 and not joined:  # "Which countries border Switzerland?"
         fragment = False
-    conditional = joined and len(said) > 3 and said[1] in ("if", "when")
+    # "And if it rains?", and no "And when does it open?"
+    conditional = joined and len(said) > 3 and said[1] in ("if", "when") and said[2] not in _AUXILIARIES
     place = _PLACE.search(question) if said[0] != "there" else None
     points = (
         bool(pronouns)
@@ -188,7 +194,7 @@ def references(question: str) -> list[str]:
 
 def topic_of(question: str, *, with_verb: bool = False) -> str:
     """What a full question is about: its words without the question word, the auxiliary and the verb after "I"."""
-    body = question.strip().rstrip("?.! ")
+    body = _TELL_ME.sub("", question.strip()).rstrip("?.! ")
     words = body.split()
     lowered = [re.sub(r"\W", "", word.lower()) for word in words]
     start = 0

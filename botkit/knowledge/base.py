@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ BUILTIN_NAME = "knowledge"
 _CATCH_UP_EVERY = 5_000
 """Chunks after which a long ingest lets the indexes follow, so that other processes see the documents."""
 _WAIT_S = 5.0
+_LOOK_AGAIN_S = 1.0
+"""How often a watch looks for folders that were replaced as a whole, of which the system tells nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +64,8 @@ class KnowledgeCheck:
     documents: int
     chunks: int
     problems: list[str] = field(default_factory=list)
+    writing: bool = False
+    """Another process is writing; the indexes follow what it wrote when it is done."""
 
 
 def builtin_knowledge_path() -> Path | None:
@@ -114,15 +119,33 @@ class Knowledge:
         return HybridRetriever(self._fresh_indexes(encoder), encoder, self.retrieval).search(query, k, where=where)
 
     def prepare(self, progress: Callable[[Progress], None] | None = None) -> None:
-        """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing."""
+        """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing.
+
+        Where an earlier process was killed between its last write and the indexes, they catch up here.
+        """
         with self._preparing:
             if self._prepared:
                 return
+            self._mend()
             if self.config.include_builtin:
                 self.ensure_builtin(progress)
             if self.config.paths:
                 self.ingest(self.config.paths, progress=progress)
             self._prepared = True
+
+    def _mend(self) -> None:
+        """Let the indexes catch up with the library, unless another process is writing, which does so itself."""
+        with contextlib.suppress(LibraryBusyError):
+            if not self._open_indexes().current:
+                with self._writing(wait_s=0):
+                    self._catch_up(known_encoder=True)
+
+    def _being_written(self) -> bool:
+        try:
+            with self._writing(wait_s=0):
+                return False
+        except LibraryBusyError:
+            return True
 
     def _fresh_indexes(self, encoder: Encoder) -> Indexes:
         with self._lock:
@@ -149,6 +172,20 @@ class Knowledge:
         """The passages of a document in the order of its text. Raises `LibraryError` for an unknown id."""
         self.library.document(document)
         return self.library.document_chunks(document)
+
+    def check_filter(self, documents: Sequence[str], tags: Sequence[str]) -> None:
+        """Raise `LibraryError` for a document or a tag that nothing has: a search among them finds nothing."""
+        known = {info.id for info in self.documents()}
+        for id in documents:
+            if id not in known:
+                raise LibraryError(f"There is no document {id!r}.{_nearest(id, known)} See: botkit knowledge list")
+        if tags:
+            used = self.library.tags()
+            for tag in tags:
+                if tag not in used:
+                    raise LibraryError(
+                        f"No document has the tag {tag!r}.{_nearest(tag, used)} See: botkit knowledge stats"
+                    )
 
     def remove(self, ids: Sequence[str]) -> list[str]:
         """Forget documents; return their ids. An id that ends in "/" stands for all documents below it.
@@ -188,9 +225,11 @@ class Knowledge:
         )
 
     def check(self) -> KnowledgeCheck:
-        """Whether the library and its indexes agree."""
+        """Whether the library and its indexes agree; while another process writes, they are behind and nothing is wrong."""
         documents, chunks = self.library.count()
         problems = self._open_indexes().problems()
+        if problems and self._being_written():
+            return KnowledgeCheck(True, documents, chunks, writing=True)
         return KnowledgeCheck(not problems, documents, chunks, problems)
 
     # ---- ingest ---------------------------------------------------------------------------------------------------
@@ -229,16 +268,55 @@ class Knowledge:
         return report
 
     def watch(self, paths: Sequence[Path], *, stop: threading.Event | None = None) -> Iterator[IngestReport]:
-        """Follow changes below these paths: one report for each batch of changes, until `stop` is set."""
+        """Follow changes below these paths: one report for each batch of changes, until `stop` is set.
+
+        What another process keeps from being written is tried again, and a path that is away for a while, or replaced as a
+        whole, is followed again when it is there.
+        """
+        ended = stop or threading.Event()
+        tops = [path.absolute() for path in paths]
+        before = [_identity(top) for top in tops]
+        waiting: set[Path] = set()
+        replaced = False
+        while not ended.is_set():
+            following = [top for top, identity in zip(tops, before, strict=True) if identity]
+            for changes in self._changes(following, ended):
+                touched = [*changes, *(tops if replaced else ())]
+                replaced = False
+                waiting |= {path for path in touched if not _hidden(path, tops) and self._present_or_known(path)}
+                if waiting:
+                    try:
+                        report = self.ingest(_topmost(waiting))
+                    except LibraryBusyError:
+                        _log.info("another process is writing; %d changes wait", len(waiting))
+                    else:
+                        waiting = set()
+                        if report.changed or report.failed or report.skipped:
+                            yield report
+                now = [_identity(top) for top in tops]
+                if replaced := now != before:
+                    before = now
+                    break
+            else:
+                if following:
+                    return  # stopped, or interrupted
+
+    def _changes(self, tops: Sequence[Path], stop: threading.Event) -> Iterator[set[Path]]:
+        """Batches of changed paths; now and then an empty one, to look whether the watched paths are still the same."""
         from watchfiles import watch
 
-        for changes in watch(*paths, stop_event=stop, raise_interrupt=False, yield_on_timeout=False):
-            touched = sorted({Path(path) for _, path in changes})
-            changed = [path for path in touched if not _hidden(path, paths) and self._readable_or_known(path)]
-            if changed:
-                report = self.ingest(changed)
-                if report.changed or report.failed or report.skipped:
-                    yield report
+        if not tops:
+            stop.wait(_LOOK_AGAIN_S)
+            yield set()
+            return
+        timeout_ms = int(_LOOK_AGAIN_S * 1000)
+        try:
+            for changes in watch(
+                *tops, stop_event=stop, raise_interrupt=False, yield_on_timeout=True, rust_timeout=timeout_ms
+            ):
+                yield {Path(path) for _, path in changes}
+        except FileNotFoundError:  # it went away just now
+            yield set()
 
     def _ingest(
         self,
@@ -295,11 +373,12 @@ class Knowledge:
 
         with self._lock:
             if self._indexes is None:
+                library = self.library
                 try:
-                    self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=False)
+                    self._indexes = open_indexes(self.paths.indexes, library, may_rebuild=False)
                 except LibraryError:
                     with self._writing():
-                        self._indexes = open_indexes(self.paths.indexes, self.library, may_rebuild=True)
+                        self._indexes = open_indexes(self.paths.indexes, library, may_rebuild=True)
             return self._indexes
 
     def _catch_up(self, *, patient: bool = True, known_encoder: bool = False) -> None:
@@ -316,25 +395,30 @@ class Knowledge:
         """Be the only writer; may be nested in a thread. The system frees the lock when the process dies."""
         from filelock import FileLock, Timeout
 
-        with self._lock:
-            if self._file_lock is None:
-                self.paths.home.mkdir(parents=True, exist_ok=True)
-                self._file_lock = FileLock(self.paths.home / "library.lock")
-            lock = self._file_lock
         try:
+            with self._lock:
+                if self._file_lock is None:
+                    self.paths.home.mkdir(parents=True, exist_ok=True)
+                    self._file_lock = FileLock(self.paths.home / "library.lock")
+                lock = self._file_lock
             lock.acquire(timeout=_WAIT_S if wait_s is None else wait_s)
         except Timeout as error:
             raise LibraryBusyError(
                 "Another botkit process is writing to the knowledge library. "
                 "Wait until it is done, or stop it, and try again."
             ) from error
+        except OSError as error:
+            raise LibraryError(
+                f"{self.paths.home}: cannot be written ({error.strerror or error}). Check its permissions, or choose another "
+                "folder with --home."
+            ) from error
         try:
             yield
         finally:
             lock.release()
 
-    def _readable_or_known(self, path: Path) -> bool:
-        return path.is_file() or (path.parent.is_dir() and bool(self.library.fingerprints(str(path))))
+    def _present_or_known(self, path: Path) -> bool:
+        return path.exists() or (path.parent.is_dir() and bool(self.library.fingerprints(str(path))))
 
     def _removed_builtins(self) -> set[str]:
         return set(json.loads(self.library.note("builtin_removed") or "[]"))
@@ -372,7 +456,33 @@ def _folder_state(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _nearest(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What the system knows a file or folder by; None where there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _topmost(paths: Iterable[Path]) -> list[Path]:
+    """The paths without those below another of them."""
+    chosen: list[Path] = []
+    for path in sorted(paths):
+        if not any(path.is_relative_to(above) for above in chosen):
+            chosen.append(path)
+    return chosen
+
+
 def _hidden(path: Path, tops: Sequence[Path]) -> bool:
     """Whether a part of the path below the watched folder says that programs, not people, keep the file."""
-    top = max((top.absolute() for top in tops if path.is_relative_to(top.absolute())), key=lambda top: len(top.parts))
+    above = [top for top in tops if path.is_relative_to(top)]
+    top = max(above, key=lambda top: len(top.parts), default=path)
     return any(part.startswith((".", "~$")) for part in path.relative_to(top).parts)

@@ -45,6 +45,12 @@ class Indexes:
             and (self.vectors.encoder == encoder or not generation)
         )
 
+    @property
+    def current(self) -> bool:
+        """Whether both indexes are at the library's generation, whichever encoder made the vectors."""
+        self.reload()
+        return self.lexical.generation == self.vectors.generation == self.library.generation()
+
     def reload(self) -> None:
         """See what another process wrote."""
         self.lexical.reload()

@@ -219,6 +219,11 @@ class Library:
         )
         return [_chunk(row) for row in rows]
 
+    def tags(self) -> list[str]:
+        """All tags of living chunks: those of their documents, and an FAQ entry's own."""
+        rows = self._all("SELECT DISTINCT tags FROM chunks WHERE died IS NULL")
+        return sorted({tag for (tags,) in rows for tag in json.loads(tags)})
+
     def vectors(self, ids: Sequence[int], encoder: str) -> dict[int, NDArray[np.float32]]:
         """Chunk id to embeddings of shape (1 + sentences, dimension), for those that this encoder has embedded."""
         rows = self._by_ids(

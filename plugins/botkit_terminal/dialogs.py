@@ -133,7 +133,7 @@ class Help(ModalScreen[None]):
 def _table(rows: Sequence[tuple[str, str]]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), expand=True)
     table.add_column(style="bold", no_wrap=True, min_width=20)
-    table.add_column(ratio=1)
+    table.add_column(ratio=1, overflow="fold")  # a sentence in Chinese is one long word to a table
     for name, what in rows:
         table.add_row(name.replace("[", r"\["), what)
     return table

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from botkit.errors import BotkitError
 from botkit.messages import Reply
+from botkit.text import visible
 from botkit_terminal.session import (
     Command,
     Session,
@@ -25,7 +26,6 @@ from botkit_terminal.session import (
     place,
     reply_of,
     span_range,
-    visible,
 )
 from botkit_terminal.words import word
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import unicodedata
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botkit.errors import BotkitError, ConversationError
 from botkit.messages import Event, Language, Message, Reply, Sentiment, Source, new_id
+from botkit.text import visible
 from botkit_terminal.words import language_of, word
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ COMMANDS: Final = {
 """Each command and what may follow it; `word("do_NAME")` says what it does."""
 
 _COMMAND: Final = re.compile(r"(?s)^/([A-Za-z]+)(?:\s+(.*)|)$")
-_BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,20 +203,6 @@ def reply_of(turn: StoredTurn) -> Reply | None:
 def _source(stored: Mapping[str, Any]) -> Source:
     names = ("document", "title", "heading", "page", "start", "end", "passage", "passage_start", "score")
     return Source(**{name: stored[name] for name in names})
-
-
-def visible(text: str) -> str:
-    """The text with each control character but the line break as a blank: no document may steer the terminal.
-
-    Every character stays where it is, so offsets hold.
-    """
-    return "".join(" " if _steers(character) else character for character in text)
-
-
-def _steers(character: str) -> bool:
-    if character in _BIDI_CONTROLS:
-        return True
-    return character != "\n" and unicodedata.category(character) in ("Cc", "Cs")
 
 
 def one_line(text: str, longest: int = 200) -> str:

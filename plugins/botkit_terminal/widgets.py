@@ -13,7 +13,8 @@ from textual.message import Message as Signal
 from textual.widgets import Button, Static, TextArea
 
 from botkit.messages import Language, Reply, Source
-from botkit_terminal.session import place, span_range, visible
+from botkit.text import visible
+from botkit_terminal.session import place, span_range
 from botkit_terminal.words import word
 
 LONGEST_SHOWN: Final = 4_000

@@ -189,6 +189,26 @@ def test_models_use_writes_the_choice_and_keeps_the_rest(tmp_path: Path) -> None
     assert "model: openai:llama3" in text
 
 
+def test_models_use_refuses_a_folder_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(SystemExit):
+        main(["models", "use", "reader", str(tmp_path / "notes"), "--home", str(tmp_path / "home")])
+    assert "holds no model" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "config.yaml").exists()
+
+
+def test_doctor_tells_of_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    done = botkit("doctor", "--json", "--home", str(tmp_path / "file" / "home"))
+    assert done.returncode == 1, done.stderr
+    findings = {one["what"]: one for one in json.loads(done.stdout)["findings"]}
+    assert (findings["home"]["state"], findings["knowledge"]["state"]) == ("problem", "problem")
+    assert "Traceback" not in done.stderr
+
+
 def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("models:\n  reader: /nowhere\nknowledge:\n  include_builtin: false\n", encoding="utf-8")

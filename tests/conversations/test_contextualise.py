@@ -79,6 +79,9 @@ def test_questions_of_the_shop_are_rarely_taken_for_follow_ups_and_never_lost(la
     ("question", "said", "query"),
     [
         ("Who founded it?", ["What is Siemens?"], "Who founded Siemens?"),
+        ("And when does it open?", ["Who owns the bakery?", "Ann."], "When does the bakery open?"),
+        ("And if it rains?", ["Does the ferry run?", "Yes."], "Does the ferry run if it rains?"),
+        ("Who founded it?", ["Tell me more about Siemens.", "A company."], "Who founded Siemens?"),
         ("And when?", ["Who founded Siemens?", "Werner von Siemens."], "When was Siemens founded?"),
         ("When?", ["Who wrote Hamlet?", "Shakespeare."], "When was Hamlet written?"),
         ("How far in advance?", ["Who approves trips?", "The head."], "How far in advance are trips approved?"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from botkit import cli
+from botkit.cli import common
 
 
 @pytest.fixture
@@ -53,6 +54,21 @@ def test_ingest_list_show_and_remove(home: Path, folder: Path, capfd: pytest.Cap
     )
     assert run_json(capfd, "knowledge", "remove", "docs/a.md") == {"removed": ["docs/a.md"], "n": 1}
     assert "no documents yet" in run(capfd, "knowledge", "list")
+
+
+def test_names_are_printed_whole_as_they_are_and_steer_no_terminal(
+    home: Path, folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name in ("console", "err_console"):
+        monkeypatch.delitem(vars(common), name, raising=False)
+    long = "a [draft] " + "of very many words " * 6
+    (folder / f"{long}.md").write_text("# The \x1b[31mred\x1b[0m fox [bold]\n\nIt is here.\n", encoding="utf-8")
+    (folder / "empty [x].md").write_bytes(b"")
+    assert f"{folder}/empty [x].md: the file is empty" in run(capfd, "ingest", folder)
+    listed = run(capfd, "knowledge", "list")
+    assert f"docs/{long}.md" in listed
+    assert "fox [bold]" in listed and "\x1b" not in listed
 
 
 def test_the_summary_names_what_was_left_out_and_why(

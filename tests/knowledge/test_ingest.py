@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from botkit.errors import LibraryBusyError, LibraryError
 from botkit.knowledge.base import Knowledge, builtin_knowledge_path
-from botkit.knowledge.ingest import Progress, _free_name
+from botkit.knowledge.ingest import IngestReport, Progress, _free_name
 from botkit.knowledge.library import Root
 from tests.knowledge.encoders import WordEncoder
 
@@ -215,25 +215,85 @@ def test_a_second_writer_is_told_to_wait(open_home: Open, folder: Path, monkeypa
         open_home().ingest([folder])
 
 
-def test_watch_follows_new_edited_and_deleted_files(knowledge: Knowledge, folder: Path) -> None:
-    (folder / "a.md").write_text("First.", encoding="utf-8")
-    knowledge.ingest([folder])
-    stop, noticed = threading.Event(), threading.Event()
+def watching(knowledge: Knowledge, folder: Path, stop: threading.Event) -> Iterator[IngestReport]:
+    """A watch that has begun: it has noticed folder/first.md."""
+    noticed = threading.Event()
     reports = knowledge.watch([folder], stop=stop)
 
     def write_until_noticed() -> None:  # the watch begins at an unknown moment inside next()
-        while not noticed.wait(0.05):
-            (folder / "b.md").write_text("Second.", encoding="utf-8")
+        while not noticed.wait(0.1):
+            (folder / ".first").write_text("First.", encoding="utf-8")
+            (folder / ".first").replace(folder / "first.md")  # never seen half written
 
     writer = threading.Thread(target=write_until_noticed)
     writer.start()
-    assert next(reports).read == ["docs/b.md"]
+    assert next(reports).read == ["docs/first.md"]
     noticed.set()
     writer.join()
+    return reports
+
+
+def test_watch_follows_new_edited_and_deleted_files(knowledge: Knowledge, folder: Path) -> None:
+    (folder / "a.md").write_text("First.", encoding="utf-8")
+    knowledge.ingest([folder])
+    stop = threading.Event()
+    reports = watching(knowledge, folder, stop)
     (folder / "a.md").unlink()
     assert next(reports).removed == ["docs/a.md"]
     stop.set()
-    assert ids(knowledge) == ["docs/b.md"]
+    assert ids(knowledge) == ["docs/first.md"]
+
+
+def test_watch_reads_a_folder_that_is_moved_in(knowledge: Knowledge, folder: Path, tmp_path: Path) -> None:
+    knowledge.ingest([folder])
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "deep" / "b.md").write_text("Moved.", encoding="utf-8")
+    stop = threading.Event()
+    reports = watching(knowledge, folder, stop)
+    (tmp_path / "elsewhere").rename(folder / "moved")
+    assert next(reports).read == ["docs/moved/deep/b.md"]
+    stop.set()
+
+
+def test_watch_goes_on_when_the_folder_is_replaced_as_a_whole(
+    knowledge: Knowledge, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botkit.knowledge.base._LOOK_AGAIN_S", 0.1)
+    knowledge.ingest([folder])
+    stop = threading.Event()
+    reports = watching(knowledge, folder, stop)
+    folder.rename(tmp_path / "old")
+    assert next(reports).removed == ["docs/first.md"]
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "b.md").write_text("Second.", encoding="utf-8")
+    (tmp_path / "new").rename(folder)
+    assert next(reports).read == ["docs/b.md"]
+    (folder / "c.md").write_text("Third.", encoding="utf-8")
+    assert next(reports).read == ["docs/c.md"]
+    stop.set()
+
+
+def test_watch_tries_again_what_another_writer_kept_away(
+    open_home: Open, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botkit.knowledge.base._LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr("botkit.knowledge.base._WAIT_S", 0.05)
+    knowledge, other = open_home(), open_home()
+    knowledge.ingest([folder])
+    stop, refused = threading.Event(), threading.Event()
+    reports = watching(knowledge, folder, stop)
+    monkeypatch.setattr("botkit.knowledge.base._log.info", lambda *_: refused.set())
+
+    def write_meanwhile() -> None:
+        with other._writing():
+            (folder / "b.md").write_text("Second.", encoding="utf-8")
+            assert refused.wait(30)
+
+    writer = threading.Thread(target=write_meanwhile)
+    writer.start()
+    assert next(reports).read == ["docs/b.md"]
+    writer.join()
+    stop.set()
 
 
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4), min_size=1, max_size=8))

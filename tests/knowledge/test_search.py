@@ -187,6 +187,41 @@ def test_indexes_left_behind_by_a_killed_process_catch_up_at_the_next_search(ope
     assert second.check().ok
 
 
+def test_indexes_left_behind_by_a_killed_process_catch_up_before_anybody_checks_them(
+    open_home: Open, folder: Path
+) -> None:
+    (folder / "a.md").write_text("A red lamp.", "utf-8")
+    first = open_home()
+    first.ingest([folder])
+    first.library.remove(["docs/a.md"])  # as if killed before the indexes followed
+    second = open_home()
+    second.prepare()  # what `botkit doctor` and `botkit knowledge stats` do first
+    assert second.check().problems == []
+
+
+def test_a_filter_that_nothing_matches_is_told_with_the_nearest_name(open_home: Open, folder: Path) -> None:
+    (folder / "a.md").write_text("A red lamp.", "utf-8")
+    (folder / "faq.csv").write_text("question,answer,tags\nWho?,Ann.,people\n", "utf-8")
+    knowledge = open_home()
+    knowledge.ingest([folder], tags=["shop"])
+    knowledge.check_filter(["docs/a.md"], ["shop", "people"])
+    with pytest.raises(LibraryError, match=r"no document 'docs/b.md'. Did you mean 'docs/a.md'\?"):
+        knowledge.check_filter(["docs/b.md"], [])
+    with pytest.raises(LibraryError, match=r"No document has the tag 'shops'. Did you mean 'shop'\?"):
+        knowledge.check_filter([], ["shops"])
+
+
+def test_indexes_behind_a_process_that_is_writing_are_no_problem(open_home: Open, folder: Path) -> None:
+    (folder / "a.md").write_text("A red lamp.", "utf-8")
+    writer, reader = open_home(), open_home()
+    writer.ingest([folder])
+    with writer._writing():
+        writer.library.remove(["docs/a.md"])
+        reader.prepare()
+        assert (reader.check().ok, reader.check().writing) == (True, True)
+    assert not reader.check().ok
+
+
 @pytest.mark.parametrize("victim", ["meta.json", "vectors.json", "*.faiss"])
 def test_a_damaged_index_is_built_anew(open_home: Open, folder: Path, tmp_path: Path, victim: str) -> None:
     (folder / "a.md").write_text("A red lamp.", "utf-8")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +14,11 @@ import pytest
 pytest.importorskip("textual", reason="needs the extra terminal")
 
 from botkit_terminal.app import ChatApp
-from botkit_terminal.dialogs import Choice, Help, Line
+from botkit_terminal.dialogs import Choice, Help, Line, _table
+from botkit_terminal.session import help_lines
 from botkit_terminal.widgets import LONGEST_SHOWN, Bubble, Options, marked
+from botkit_terminal.words import word
+from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
@@ -536,6 +540,13 @@ async def test_a_chinese_system_is_spoken_to_in_chinese(
         await until(pilot, lambda: "3 份文档" in status(app))
         assert bubbles(app)[0].text.startswith("你好")
         await until(pilot, lambda: "导出" in on_screen(app))
+
+
+def test_help_in_chinese_is_whole_at_60_columns() -> None:
+    console = Console(width=46, file=io.StringIO())
+    console.print(_table([*help_lines("zh"), ("1 … 9", word("does_choose", "zh"))]))
+    said = "".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "（输入框为空时）" in said and "耗时" in said
 
 
 async def test_the_keys_stand_in_the_footer(engine: ScriptedEngine) -> None:
