@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from botkit.data.duplicates import NearDuplicates, folded
+from botkit.data.duplicates import AlikeRows, folded
 from botkit.data.rows import Kind, Row, check, kind_of, language_of, main_text
 from botkit.errors import DataError
 from botkit.messages import Language
@@ -84,7 +84,7 @@ def clean(
     report = Report(read=len(rows))
     cleaners = _cleaners(rules)
     seen: dict[str, str] = {}
-    near = NearDuplicates(rules.near_duplicates) if rules.near_duplicates else None
+    near = AlikeRows(kind, rules.near_duplicates) if rules.near_duplicates else None
     places: list[str] = []
     kept = []
     for row in track(rows):
@@ -97,7 +97,7 @@ def clean(
                 reason = "conflicting label" if values.get("label", "") != seen[key] else "duplicate"
             seen.setdefault(key, str(values.get("label", "")))
         if values is not None and not reason and near is not None:
-            found = near.like(main_text(values, kind))
+            found = near.like(values)
             if found is not None:
                 reason = "near duplicate"
                 text = f"{text[:60]} (like {places[found]})"

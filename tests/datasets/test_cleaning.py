@@ -105,3 +105,36 @@ def test_an_answer_that_is_nowhere_drops_the_row() -> None:
     kept, report = clean([reading("It leaves at six.", "seven", 0)], "reading", Rules())
     assert not kept
     assert report.dropped == {"answer not in its context": 1}
+
+
+def test_other_questions_about_a_long_passage_are_no_duplicates() -> None:
+    passage = "The ferry to Arran leaves at nine in the morning and comes back at six. " * 12 + "It was built in 1954."
+
+    def asked(number: int, question: str, answer: str) -> Row:
+        start = passage.index(answer)
+        return Row(
+            {"question": question, "context": passage, "answers": [{"text": answer, "start": start}]}, f"f:{number}"
+        )
+
+    rows = [
+        asked(1, "When does the ferry leave?", "nine"),
+        asked(2, "When was it built?", "1954"),
+        asked(3, "When was it  built", "1954"),
+        asked(4, "When does the ferry leave it?", "six"),
+    ]
+    kept, report = clean(rows, "reading", Rules())
+    assert [row.place for row in kept] == ["f:1", "f:2", "f:4"]
+    assert sum(report.dropped.values()) == 1
+
+
+def test_a_question_in_nearly_the_same_words_is_a_near_duplicate() -> None:
+    context = "The lighthouse of Skerry Point was built in 1854 by the engineer Jean Armstrong."
+    answers = [{"text": "1854", "start": context.index("1854")}]
+    question = "In which year was the lighthouse of Skerry Point built"
+    rows = [
+        Row({"question": text, "context": context + end, "answers": answers}, f"f:{n}")
+        for n, (text, end) in enumerate([(question + "?", ""), (question + " then?", " ")], 1)
+    ]
+    kept, report = clean(rows, "reading", Rules())
+    assert [row.place for row in kept] == ["f:1"]
+    assert report.dropped == {"near duplicate": 1}
