@@ -306,10 +306,10 @@ def stats(
         table.add_row("turns", *(f"{value:,.0f}" for value in report["turns"].values()))
     common.console.print(table)
     if "classes" in report:
-        classes = _table("class", "rows", "share")
+        classes = _table("class", "rows", "weight", "share")
         for name, count in report["classes"].items():
-            share = count / report["n"]
-            classes.add_row(name, f"{count:,}", f"{share:.1%} {'█' * max(1, round(share * 30))}")
+            share, weight = count / report["n"], report["class_weights"][name]
+            classes.add_row(name, f"{count:,}", f"{weight:.2f}", f"{share:.1%} {'█' * max(1, round(share * 30))}")
         common.console.print(classes)
     if "unanswerable" in report:
         common.console.print(

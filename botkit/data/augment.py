@@ -3,7 +3,7 @@
 After EDA (Wei and Zou 2019: synonym replacement, random swap, random deletion), with keyboard noise in the manner of
 Belinkov and Bisk (2018) and unigram noise in the manner of Xie et al. (2017): a word may give way to another drawn by how
 often it occurs, as a back-off language model would. Chinese is segmented with jieba. Reading rows change their question only,
-so that answers stay where they are; dialogues change what the person says.
+so that answers stay where they are; dialogues and intents change what the person says.
 """
 
 from __future__ import annotations
@@ -158,12 +158,16 @@ def _cased(word: str, like: str) -> str:
 def _changeable(values: Mapping[str, Any], kind: Kind) -> list[str]:
     if kind == "reading":
         return [values["question"]]
+    if kind == "intents":
+        return list(values["questions"])
     return list(values["turns"][::2]) if kind == "dialogue" else [values["text"]]
 
 
 def _with(values: Mapping[str, Any], kind: Kind, changed: Sequence[str]) -> dict[str, Any]:
     if kind == "reading":
         return {**values, "question": changed[0]}
+    if kind == "intents":
+        return {**values, "questions": list(changed)}
     if kind == "dialogue":
         turns = list(values["turns"])
         turns[::2] = changed

@@ -149,3 +149,29 @@ def test_passages_in_two_parts_are_told_but_only_a_split_by_group_refuses_them(
     code, _, errors = run(capsys, "data", "split", file, "--out", tmp_path / "g", "--method", "group", *shares)
     assert code == 1
     assert "same passage" in errors
+
+
+def test_a_picture_makes_its_folder_and_a_fault_is_told_in_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"text": "good", "label": "a"}\n{"text": "bad", "label": "b"}\n', encoding="utf-8")
+    code, _, _ = run(capsys, "data", "stats", file, "--plot", tmp_path / "new" / "p.png")
+    assert code == 0
+    assert (tmp_path / "new" / "p.png").exists()
+    (tmp_path / "taken.png").mkdir()
+    code, _, errors = run(capsys, "data", "stats", file, "--plot", tmp_path / "taken.png")
+    assert code == 1
+    assert "taken.png: the picture cannot be written" in errors
+
+
+def test_a_table_where_rows_are_due_names_the_command_that_makes_them(
+    capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path
+) -> None:
+    code, _, errors = run(capsys, "data", "stats", table)
+    assert code == 1
+    assert "botkit data prepare" in errors
+    for place, told in ((tmp_path / "nothing.jsonl", "there is no such file"), (tmp_path, "is a folder; name a file")):
+        code, _, errors = run(capsys, "data", "stats", place)
+        assert code == 1
+        assert told in errors

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from botkit.data.cleaning import Rules, clean, even, without_controls, without_html, without_personal
+from botkit.data.foreign import is_foreign
 from botkit.data.rows import Row, check
 
 
@@ -138,3 +139,34 @@ def test_a_question_in_nearly_the_same_words_is_a_near_duplicate() -> None:
     kept, report = clean(rows, "reading", Rules())
     assert [row.place for row in kept] == ["f:1"]
     assert report.dropped == {"near duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("Where is my parcel? It was sent to the wrong house.", False),
+        ("Cheap coffee near Bordeaux", False),
+        ("The café of the hotel", False),
+        ("快递什么时候到？", False),
+        ("我的 iPhone 坏了", False),
+        ("12345 !!!", False),
+        ("Où est mon colis ? Je ne l'ai pas reçu.", True),
+        ("Das Paket ist nicht angekommen", True),
+        ("El paquete no ha llegado, ¿dónde está?", True),
+        ("Il pacco non è arrivato", True),
+        ("荷物はいつ届きますか", True),
+        ("Это русский текст", True),
+        ("택배가 언제 오나요", True),
+    ],
+)
+def test_other_languages_are_neither_english_nor_chinese(text: str, foreign: bool) -> None:
+    assert is_foreign(text) is foreign
+
+
+def test_the_language_filter_drops_what_is_neither() -> None:
+    rows = labelled(
+        "Where is my parcel?", "快递什么时候到？", "Où est mon colis ? Je ne l'ai pas reçu.", "荷物はいつ届きますか"
+    )
+    kept, report = clean(rows, "labelled", Rules(languages=("en", "zh")))
+    assert [row.place for row in kept] == ["f:1", "f:2"]
+    assert report.dropped == {"another language": 2}
