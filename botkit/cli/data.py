@@ -217,7 +217,9 @@ def augment(
     ] = "dropout,noise,typos",
     copies: Annotated[int, typer.Option(min=1, help="Changed copies of a row.")] = 1,
     strength: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of the words that change.")] = 0.1,
-    synonyms: Annotated[Path | None, typer.Option(help="File of words for the same thing, a line for each.")] = None,
+    synonyms: Annotated[
+        Path | None, typer.Option(help="File of words for the same thing, a line for each; everyday words by default.")
+    ] = None,
     seed: SeedOption = 1,
     as_json: JsonOption = False,
 ) -> None:

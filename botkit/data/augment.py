@@ -22,6 +22,8 @@ from botkit.messages import Language
 
 Method = Literal["synonyms", "dropout", "noise", "swap", "typos"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
+SYNONYMS: Final = Path(__file__).with_name("synonyms.txt")
+"""Everyday words, in English and Chinese; where no other file is given."""
 _ENGLISH: Final = re.compile(r"\s+|[^\W_]+(?:['’][^\W_]+)?|[^\w\s]|_")
 _NEIGHBOURS: Final = {
     letter: near
@@ -71,10 +73,8 @@ class Augmenter:
         synonyms: Mapping[str, Sequence[str]] | None = None,
         seed: int = 1,
     ) -> None:
-        if "synonyms" in methods and not synonyms:
-            raise DataError(
-                "Replacing synonyms needs a file of them: --synonyms FILE, a line of words for each meaning."
-            )
+        if "synonyms" in methods and synonyms is None:
+            synonyms = read_synonyms(SYNONYMS)
         self._kind: Kind = kind
         self._methods = list(methods)
         self._strength = strength

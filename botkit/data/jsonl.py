@@ -17,7 +17,7 @@ _HINT: Final = " `botkit data prepare` makes such files of tables, SQuAD JSON, c
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, unzipped where it is gzipped; raises `DataError` where it cannot be read or is empty."""
     if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file.")
+        raise DataError(f"{path}: cannot be read: it is a folder; name a file.")
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
@@ -26,7 +26,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start}). Convert it: iconv -f GB18030 -t UTF-8.") from error
     except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file.") from error
+        raise DataError(f"{path}: cannot be read: there is no such file.") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
     if not text.strip():

@@ -171,7 +171,10 @@ def test_a_table_where_rows_are_due_names_the_command_that_makes_them(
     code, _, errors = run(capsys, "data", "stats", table)
     assert code == 1
     assert "botkit data prepare" in errors
-    for place, told in ((tmp_path / "nothing.jsonl", "there is no such file"), (tmp_path, "is a folder; name a file")):
+    for place, told in (
+        (tmp_path / "nothing.jsonl", "there is no such file"),
+        (tmp_path, "it is a folder; name a file"),
+    ):
         code, _, errors = run(capsys, "data", "stats", place)
         assert code == 1
         assert told in errors
