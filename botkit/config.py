@@ -216,11 +216,18 @@ class ConfigFile:
     """A YAML file and the line of each of its keys; collects problems so that all are told at once.
 
     `filled` has the text as written of each value that came from the environment. An environment variable that is not
-    set is told here, or with `collect` together with what `validate` finds.
+    set is told here, or with `collect` together with what `validate` finds. `if_missing` is the advice where there is no file.
     """
 
-    def __init__(self, path: Path, *, collect: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        collect: bool = False,
+        if_missing: str = "Copy config.example.yaml there, or leave --config out.",
+    ) -> None:
         self.path = path
+        self._if_missing = if_missing
         self.lines: dict[Place, int] = {}
         self.problems: list[tuple[int, str]] = []
         self.values: dict[str, Any] = {}
@@ -244,9 +251,7 @@ class ConfigFile:
                 raise ConfigError(f"{self.path}: larger than 1 MB; this is no configuration file.")
             text = self.path.read_text(encoding="utf-8-sig")
         except FileNotFoundError as error:
-            raise ConfigError(
-                f"{self.path}: there is no such file. Copy config.example.yaml there, or leave --config out."
-            ) from error
+            raise ConfigError(f"{self.path}: there is no such file. {self._if_missing}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{self.path}: not a text file in UTF-8 (byte {error.start}).") from error
         except OSError as error:
@@ -354,7 +359,9 @@ def explain(
         near = difflib.get_close_matches(str(place[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"valid keys here: {', '.join(sorted(valid))}"
         return f"{key}: unknown key; {hint}"
-    expected = str(problem["msg"])
+    expected = str(problem["msg"]).removeprefix("Value error, ")
+    if not place and problem["type"] == "value_error":  # about several keys: the message names them
+        return f"{key}: {expected}" if key else expected
     expected = expected[0].lower() + expected[1:]
     if problem["type"] in ("model_type", "dict_type"):
         expected = "expected `key: value` lines below this key"

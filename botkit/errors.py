@@ -54,3 +54,7 @@ class AdapterError(BotkitError):
 
 class DataError(BotkitError):
     """A training or evaluation file is not in the expected form; the message names file and line."""
+
+
+class DivergedError(DataError):
+    """A training run whose loss became no number; other hyperparameters may do better."""

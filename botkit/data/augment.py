@@ -3,7 +3,7 @@
 After EDA (Wei and Zou 2019: synonym replacement, random swap, random deletion), with keyboard noise in the manner of
 Belinkov and Bisk (2018) and unigram noise in the manner of Xie et al. (2017): a word may give way to another drawn by how
 often it occurs, as a back-off language model would. Chinese is segmented with jieba. Reading rows change their question only,
-so that answers stay where they are; dialogues change what the person says.
+so that answers stay where they are; dialogues and intents change what the person says.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from botkit.messages import Language
 
 Method = Literal["synonyms", "dropout", "noise", "swap", "typos"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
+SYNONYMS: Final = Path(__file__).with_name("synonyms.txt")
+"""Everyday words, in English and Chinese; where no other file is given."""
 _ENGLISH: Final = re.compile(r"\s+|[^\W_]+(?:['’][^\W_]+)?|[^\w\s]|_")
 _NEIGHBOURS: Final = {
     letter: near
@@ -71,10 +73,8 @@ class Augmenter:
         synonyms: Mapping[str, Sequence[str]] | None = None,
         seed: int = 1,
     ) -> None:
-        if "synonyms" in methods and not synonyms:
-            raise DataError(
-                "Replacing synonyms needs a file of them: --synonyms FILE, a line of words for each meaning."
-            )
+        if "synonyms" in methods and synonyms is None:
+            synonyms = read_synonyms(SYNONYMS)
         self._kind: Kind = kind
         self._methods = list(methods)
         self._strength = strength
@@ -158,12 +158,16 @@ def _cased(word: str, like: str) -> str:
 def _changeable(values: Mapping[str, Any], kind: Kind) -> list[str]:
     if kind == "reading":
         return [values["question"]]
+    if kind == "intents":
+        return list(values["questions"])
     return list(values["turns"][::2]) if kind == "dialogue" else [values["text"]]
 
 
 def _with(values: Mapping[str, Any], kind: Kind, changed: Sequence[str]) -> dict[str, Any]:
     if kind == "reading":
         return {**values, "question": changed[0]}
+    if kind == "intents":
+        return {**values, "questions": list(changed)}
     if kind == "dialogue":
         turns = list(values["turns"])
         turns[::2] = changed

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from botkit.data.duplicates import NearDuplicates, folded
+from botkit.data.duplicates import AlikeRows, folded
+from botkit.data.foreign import is_foreign
 from botkit.data.rows import Kind, Row, check, kind_of, language_of, main_text
 from botkit.errors import DataError
 from botkit.messages import Language
@@ -84,7 +85,7 @@ def clean(
     report = Report(read=len(rows))
     cleaners = _cleaners(rules)
     seen: dict[str, str] = {}
-    near = NearDuplicates(rules.near_duplicates) if rules.near_duplicates else None
+    near = AlikeRows(kind, rules.near_duplicates) if rules.near_duplicates else None
     places: list[str] = []
     kept = []
     for row in track(rows):
@@ -97,7 +98,7 @@ def clean(
                 reason = "conflicting label" if values.get("label", "") != seen[key] else "duplicate"
             seen.setdefault(key, str(values.get("label", "")))
         if values is not None and not reason and near is not None:
-            found = near.like(main_text(values, kind))
+            found = near.like(values)
             if found is not None:
                 reason = "near duplicate"
                 text = f"{text[:60]} (like {places[found]})"
@@ -225,6 +226,11 @@ def _mend(
         if isinstance(values.get("turns"), list):
             values["turns"] = [cleaned(turn) for turn in values["turns"]]
         return values
+    if kind == "intents":
+        if isinstance(values["questions"], list):
+            values["questions"] = [cleaned(question) for question in values["questions"]]
+        values["answers"] = {persona: cleaned(answer) for persona, answer in values["answers"].items()}
+        return values
     values["text"] = cleaned(values["text"])
     if kind == "labelled":
         label = str(values["label"]).strip()
@@ -241,6 +247,13 @@ def _nearest(context: str, text: str, start: int) -> int | None:
     return min(places, key=lambda at: abs(at - start)) if places else None
 
 
+def _is_in(values: Mapping[str, Any], kind: Kind, languages: Sequence[Language]) -> bool:
+    if language_of(values, kind) not in languages:
+        return False
+    text = values["context"] if kind == "reading" else main_text(values, kind)
+    return values.get("lang") is not None or not is_foreign(text)
+
+
 def _fault(values: Mapping[str, Any], kind: Kind, rules: Rules, place: str) -> str:
     """Why a row cannot stay, or nothing."""
     found = kind_of(values)
@@ -253,7 +266,7 @@ def _fault(values: Mapping[str, Any], kind: Kind, rules: Rules, place: str) -> s
         if "no words" in told or "at least 1 character" in told:
             return "empty"
         return "a field missing or of the wrong type" if "the context has" not in told else "answer not in its context"
-    if rules.languages and language_of(values, kind) not in rules.languages:
+    if rules.languages and not _is_in(values, kind, rules.languages):
         return "another language"
     length = len(values["context"] if kind == "reading" else main_text(values, kind))
     if length < rules.shortest:

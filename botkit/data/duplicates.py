@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final
 
+from botkit.data.rows import Kind, main_text
 from botkit.errors import MissingExtraError
 
 PERMUTATIONS: Final = 64
@@ -38,33 +39,70 @@ class NearDuplicates:
         self.threshold = threshold
         # the index lets somewhat less alike ones pass; they are then compared exactly
         self._index: Any = MinHashLSH(threshold=max(0.1, threshold - 0.1), num_perm=PERMUTATIONS)
-        self._seen: list[set[bytes]] = []
+        self._seen: list[tuple[set[bytes], Hashable]] = []
 
-    def like(self, text: str) -> int | None:
-        """The number, from 0, of an earlier text that is at least as similar as the threshold; the text is then not kept."""
+    @property
+    def count(self) -> int:
+        """Texts that were kept."""
+        return len(self._seen)
+
+    def like(self, text: str, within: Hashable = None) -> int | None:
+        """The number, from 0, of an earlier text that is at least as similar as the threshold; the text is then not kept.
+
+        Only texts that were given with the same `within` are compared.
+        """
         pieces = shingles(text)
         sketch = self._minhash(num_perm=PERMUTATIONS, seed=_SEED)
         sketch.update_batch(sorted(pieces))
         for candidate in sorted(self._index.query(sketch)):
-            other = self._seen[candidate]
-            if len(pieces & other) >= self.threshold * len(pieces | other):
+            other, scope = self._seen[candidate]
+            if scope == within and len(pieces & other) >= self.threshold * len(pieces | other):
                 return int(candidate)
         self._index.insert(len(self._seen), sketch)
-        self._seen.append(pieces)
+        self._seen.append((pieces, within))
         return None
 
 
-def shared(first: Iterable[str], second: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """Pairs (number in `second`, number among the distinct of `first`) of texts that are alike."""
-    index = NearDuplicates(threshold)
+class AlikeRows:
+    """Rows seen so far; tells which of them a new one is like.
+
+    Reading rows are alike where the same answer is asked for, in like words, of a like context: another question about a
+    passage is no duplicate, however long the passage.
+    """
+
+    def __init__(self, kind: Kind, threshold: float) -> None:
+        self._kind: Kind = kind
+        self._texts = NearDuplicates(threshold)
+        self._contexts = NearDuplicates(threshold)
+        self._numbers: dict[str, int] = {}
+
+    def like(self, values: Mapping[str, Any]) -> int | None:
+        """The number, from 0, of an earlier row that this one is like; the row is then not kept."""
+        if self._kind != "reading":
+            return self._texts.like(main_text(values, self._kind))
+        answers = tuple(sorted(folded(answer["text"]) for answer in values["answers"]))
+        return self._texts.like(values["question"], (self._context(values["context"]), answers))
+
+    def _context(self, context: str) -> int:
+        if context not in self._numbers:
+            known = self._contexts.like(context)
+            self._numbers[context] = self._contexts.count - 1 if known is None else known
+        return self._numbers[context]
+
+
+def shared(
+    first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, Any]], kind: Kind, threshold: float
+) -> list[tuple[int, int]]:
+    """Pairs (number in `second`, number among the distinct of `first`) of rows that are alike."""
+    index = AlikeRows(kind, threshold)
     place: dict[int, int] = {}
-    for number, text in enumerate(first):
-        if index.like(text) is None:
+    for number, values in enumerate(first):
+        if index.like(values) is None:
             place[len(place)] = number
     known = len(place)
     pairs = []
-    for number, text in enumerate(second):
-        found = index.like(text)
+    for number, values in enumerate(second):
+        found = index.like(values)
         if found is not None and found < known:
             pairs.append((number, place[found]))
     return pairs

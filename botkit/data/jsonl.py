@@ -7,13 +7,17 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from botkit.errors import DataError
+
+_HINT: Final = " `botkit data prepare` makes such files of tables, SQuAD JSON, chat exports and text."
 
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, unzipped where it is gzipped; raises `DataError` where it cannot be read or is empty."""
+    if path.is_dir():
+        raise DataError(f"{path}: cannot be read: it is a folder; name a file.")
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
@@ -21,6 +25,8 @@ def read_text(path: Path) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 (byte {error.start}). Convert it: iconv -f GB18030 -t UTF-8.") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: cannot be read: there is no such file.") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}).") from error
     if not text.strip():
@@ -36,7 +42,10 @@ def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(written)
         except ValueError as error:
-            raise DataError(f"{path}:{line}: not a JSON object ({error}). One object a line is expected.") from error
+            hint = "" if path.name.removesuffix(".gz").endswith(".jsonl") else _HINT
+            raise DataError(
+                f"{path}:{line}: not a JSON object ({error}). One object a line is expected.{hint}"
+            ) from error
         if not isinstance(row, dict):
             raise DataError(f"{path}:{line}: a JSON object is expected, found {type(row).__name__}.")
         yield line, row

@@ -1,8 +1,9 @@
-"""The project's four kinds of rows, and their validation.
+"""The project's five kinds of rows, and their validation.
 
 - reading: `{"question", "context", "answers": [{"text", "start"}], "title"}`, no answers where the context has none
 - labelled: `{"text", "label"}`
 - dialogue: `{"turns": [...]}`, the person first
+- intents: `{"questions": [...], "answers": {persona: text}}`, ways to say one thing and what each persona replies
 - text: `{"text"}`, plain text to continue
 
 Any row may carry `lang`, `time` (ISO 8601), `group` (rows that must not be parted by a split) and further keys, which are kept.
@@ -23,7 +24,7 @@ from botkit.errors import DataError
 from botkit.language import detect
 from botkit.messages import Language
 
-Kind = Literal["reading", "labelled", "dialogue", "text"]
+Kind = Literal["reading", "labelled", "dialogue", "intents", "text"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 Words = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, pattern=r"\S")]
 
@@ -65,17 +66,31 @@ class Dialogue(_Row):
     turns: Annotated[list[Words], Field(min_length=2)]
 
 
+class Intents(_Row):
+    """Ways to say one thing, and the replies by persona."""
+
+    questions: Annotated[list[Words], Field(min_length=1)]
+    answers: Annotated[dict[str, Words], Field(min_length=1)]
+
+
 class Text(_Row):
     """Plain text."""
 
     text: Words
 
 
-MODELS: Final[dict[Kind, type[_Row]]] = {"reading": Reading, "labelled": Labelled, "dialogue": Dialogue, "text": Text}
+MODELS: Final[dict[Kind, type[_Row]]] = {
+    "reading": Reading,
+    "labelled": Labelled,
+    "dialogue": Dialogue,
+    "intents": Intents,
+    "text": Text,
+}
 _SHAPES: Final[dict[Kind, str]] = {
     "reading": '{"question", "context", "answers": [{"text", "start"}]}',
     "labelled": '{"text", "label"}',
     "dialogue": '{"turns": [...]}',
+    "intents": '{"questions": [...], "answers": {persona: text}}',
     "text": '{"text"}',
 }
 
@@ -118,6 +133,8 @@ def kind_of(values: Mapping[str, Any]) -> Kind | None:
         return "reading"
     if "turns" in values:
         return "dialogue"
+    if "questions" in values and isinstance(values.get("answers"), dict):
+        return "intents"
     if "text" in values:
         return "labelled" if "label" in values else "text"
     return None
@@ -153,6 +170,8 @@ def main_text(values: Mapping[str, Any], kind: Kind) -> str:
         return f"{values['question']}\n{values['context']}"
     if kind == "dialogue":
         return "\n".join(values["turns"])
+    if kind == "intents":
+        return "\n".join(values["questions"])
     return str(values["text"])
 
 

@@ -26,6 +26,7 @@ Source = Literal["jsonl", "squad", "table", "slack", "telegram", "botkit", "text
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 _SLACK_MARKUP: Final = re.compile(r"<(?:https?|mailto|tel):[^>|]*\|([^>]*)>|<((?:https?|mailto|tel):[^>]*)>")
 _SLACK_MENTION: Final = re.compile(r"<[@#!][^>|]*(?:\|([^>]*))?>")
+_LONGEST_FIELD: Final = 10_000_000
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "text": ("text", "sentence", "review", "message", "content", "tweet", "文本", "内容", "评论"),
     "label": ("label", "class", "category", "sentiment", "intent", "topic", "标签", "类别", "情感"),
@@ -52,11 +53,12 @@ def guess_source(path: Path) -> Source:
     """The form of a file or folder, by its name and its first words."""
     if path.is_dir():
         return "slack"
-    if path.suffix.lower() == ".zip":
+    ending = _ending(path)
+    if ending == ".zip":
         return "slack"
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if ending in (".csv", ".tsv"):
         return "table"
-    if path.suffix.lower() in (".txt", ".md"):
+    if ending in (".txt", ".md"):
         return "text"
     text = read_text(path)
     try:
@@ -72,7 +74,17 @@ def guess_source(path: Path) -> Source:
         return "botkit"
     if isinstance(whole, dict) and kind_of(whole):
         return "jsonl"  # a file of one line
+    if isinstance(whole, list) and whole and isinstance(whole[0], dict):
+        if {"type", "ts"} <= set(whole[0]):
+            return "slack"  # a day of one channel
+        if kind_of(whole[0]):
+            return "jsonl"  # a list of rows
     raise DataError(f"{path}: no known form. Say which it is with --from {'|'.join(SOURCES)}.")
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file's name in lower case, that of the unzipped file where it is gzipped."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def load(
@@ -91,7 +103,7 @@ def load(
         raise DataError(f"{path}: there is no such file.")
     source = source or guess_source(path)
     if source == "jsonl":
-        rows = [Row(values, f"{path}:{line}") for line, values in objects(path, read_text(path))]
+        rows = list(_listed(path, read_text(path)))
         kind = kind_of(rows[0].values)
         if kind is None:
             raise DataError(f"{rows[0].place}: of no known kind (keys: {', '.join(rows[0].values)}).")
@@ -108,6 +120,23 @@ def load(
         return list(_conversations(path, rated)), "dialogue"
     paragraphs = [part.strip() for part in re.split(r"\n\s*\n", read_text(path))]
     return [Row({"text": part}, f"{path}: paragraph {n}") for n, part in enumerate(paragraphs, 1) if part], "text"
+
+
+def _listed(path: Path, text: str) -> Iterator[Row]:
+    """Rows of JSON lines, or of one JSON list."""
+    if not text.lstrip().startswith("["):
+        yield from (Row(values, f"{path}:{line}") for line, values in objects(path, text))
+        return
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}).") from error
+    for number, values in enumerate(whole, 1):
+        if not isinstance(values, dict):
+            raise DataError(f"{path}: item {number}: a JSON object is expected, found {type(values).__name__}.")
+        yield Row(values, f"{path}: item {number}")
+    if not whole:
+        raise DataError(f"{path}: the list is empty.")
 
 
 def _squad(path: Path) -> Iterator[Row]:
@@ -139,14 +168,8 @@ def _squad(path: Path) -> Iterator[Row]:
 
 def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
     text = read_text(path)
-    if path.suffix.lower() == ".tsv":
-        dialect: Any = csv.excel_tab
-    else:
-        try:
-            dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t|")
-        except csv.Error:
-            dialect = csv.excel
-    reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)
+    delimiter = "\t" if _ending(path) == ".tsv" else _delimiter(text)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     heads = [head for head in reader.fieldnames or [] if head]
     chosen = {}
     for name, column in columns.items():
@@ -167,7 +190,7 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
             "Name them: --column text=COLUMN --column label=COLUMN."
         )
     rows = []
-    for line in reader:
+    for line in _lines(path, reader):
         place = f"{path}:{reader.line_num}"
         if None in line:
             raise DataError(f"{place}: more fields than the header has columns ({len(heads)}). Is a quote missing?")
@@ -184,6 +207,20 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
     if not rows:
         raise DataError(f"{path}: a header, and no rows below it.")
     return rows, kind
+
+
+def _delimiter(text: str) -> str:
+    """What parts the columns of the header; csv.Sniffer looks at the texts as well, and takes their commas and quotes for it."""
+    header = re.sub(r'"[^"]*"', "", text.lstrip().split("\n", 1)[0])
+    return max(",;\t|", key=header.count)
+
+
+def _lines(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str | None, Any]]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a table ({error}). Is a quote missing?") from error
 
 
 def _dialogues(channels: Iterable[Sequence[Said]], gap: timedelta, path: Path) -> list[Row]:
@@ -241,7 +278,9 @@ def _slack_days(path: Path) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     if path.is_dir():
         for file in sorted(path.glob("*/*.json")):
-            found[file.parent.name].append((file.name, file.read_text(encoding="utf-8")))
+            found[file.parent.name].append((file.name, read_text(file)))
+    elif path.suffix.lower() == ".json":
+        found[path.parent.name].append((path.name, read_text(path)))
     else:
         try:
             with zipfile.ZipFile(path) as archive:

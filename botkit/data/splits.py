@@ -25,7 +25,7 @@ Parts = dict[str, list[int]]
 class Leak:
     """Two rows, or one group, in two parts of a split."""
 
-    kind: Literal["same text", "alike", "same group"]
+    kind: Literal["same text", "alike", "same passage", "same group"]
     first: str
     second: str
     places: tuple[str, str]
@@ -87,8 +87,7 @@ def folds(rows: Sequence[Row], k: int, method: Method = "random", *, key: str = 
 def leaks(rows: Sequence[Row], kind: Kind, parts: Parts, *, key: str = "", near: float | None = 0.9) -> list[Leak]:
     """Rows of one part whose text, or nearly their text, or whose group is in another.
 
-    For reading rows the contexts are compared as well: a passage seen in training is a leak even under another question
-    only where the split is by group, so contexts are looked at there.
+    Of reading rows the passages are compared as well: one that is in two parts is told once, as "same passage".
     """
     found = []
     names = list(parts)
@@ -103,10 +102,17 @@ def leaks(rows: Sequence[Row], kind: Kind, parts: Parts, *, key: str = "", near:
                     same.add(number)
                     found.append(Leak("same text", first, second, (rows[other].place, rows[number].place)))
             if near:
-                for there, here in shared(texts[first], texts[second], near):
+                values = {name: [rows[i].values for i in parts[name]] for name in (first, second)}
+                for there, here in shared(values[first], values[second], kind, near):
                     if parts[second][there] not in same:
                         places = (rows[parts[first][here]].place, rows[parts[second][there]].place)
                         found.append(Leak("alike", first, second, places))
+            if kind == "reading":
+                contexts = {folded(rows[i].values["context"]): rows[i].place for i in reversed(parts[first])}
+                for number in parts[second]:
+                    other_place = contexts.pop(folded(rows[number].values["context"]), None)
+                    if other_place:
+                        found.append(Leak("same passage", first, second, (other_place, rows[number].place)))
             if key:
                 groups = {str(rows[i].values.get(key)): rows[i].place for i in parts[first] if key in rows[i].values}
                 told = set()

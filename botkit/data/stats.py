@@ -10,8 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from botkit.data.augment import words
+from botkit.data.balance import class_weights
 from botkit.data.rows import Kind, Row, language_of
-from botkit.errors import MissingExtraError
+from botkit.errors import DataError, MissingExtraError
 
 _MOST: Final = 20
 _SAMPLE: Final = 20_000
@@ -48,6 +49,7 @@ def describe(rows: Sequence[Row], kind: Kind) -> dict[str, Any]:
     if kind == "labelled":
         counts = Counter(str(row.values["label"]) for row in rows)
         report["classes"] = dict(counts.most_common())
+        report["class_weights"] = class_weights([str(row.values["label"]) for row in rows])
         report["imbalance"] = max(counts.values()) / min(counts.values())
     if kind == "reading":
         report["unanswerable"] = sum(1 for row in rows if not row.values["answers"])
@@ -94,8 +96,15 @@ def plot(rows: Sequence[Row], kind: Kind, report: dict[str, Any], file: Path) ->
     ranks = sorted(counted.values(), reverse=True)
     right.loglog(range(1, len(ranks) + 1), ranks)
     right.set(xlabel="rank of the word", ylabel="occurrences", title=f"Vocabulary: {len(ranks):,} words")
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=120)
+    except OSError as error:
+        raise DataError(
+            f"{file}: the picture cannot be written ({error.strerror}). Name another with --plot."
+        ) from error
+    finally:
+        plt.close(figure)
 
 
 def _plain(name: str) -> str:
@@ -114,5 +123,10 @@ def _fields(rows: Sequence[Row], kind: Kind) -> dict[str, list[str]]:
         return {
             "person": [turn for row in rows for turn in row.values["turns"][::2]],
             "bot": [turn for row in rows for turn in row.values["turns"][1::2]],
+        }
+    if kind == "intents":
+        return {
+            "question": [question for row in rows for question in row.values["questions"]],
+            "answer": [answer for row in rows for answer in row.values["answers"].values()],
         }
     return {"text": [row.values["text"] for row in rows]}

@@ -135,6 +135,9 @@ class Recipe(Section):
         (), description='Parts that do not learn: "embeddings", "layers.0-2", a part of a name.'
     )
     lora: LoraConfig | None = Field(None, description="Learn low-rank additions only.")
+    quantisation_aware: bool = Field(
+        False, description="Round weights and activations to 8 bits in training, so that an int8 export loses less."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor is fast at it."
     )
@@ -176,7 +179,7 @@ def load_recipe(
 
     Raises `ConfigError` naming file, line and key.
     """
-    file = ConfigFile(path) if path else None
+    file = ConfigFile(path, if_missing="recipes/ and examples/ have some to copy.") if path else None
     values: dict[str, Any] = dict(file.values) if file else {}
     if path:
         values = _absolute(values, path.absolute().parent)
@@ -194,6 +197,11 @@ def load_recipe(
             _put(values, key.strip().split("."), yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {one}: the value is not valid YAML.") from error
+    if not values.get("data"):
+        where = f"{path}: " if path else ""
+        raise ConfigError(
+            f"{where}no rows to learn from are named. Add --data FILE, or data: {{train: FILE}} to the recipe."
+        )
     if file:
         return file.validate(Recipe, values)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import multiprocessing
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from typing import Any, Final, Literal, get_args
 import yaml
 
 from botkit.config import ConfigFile
-from botkit.errors import BotkitError, ConfigError, DataError, MissingExtraError
+from botkit.errors import BotkitError, ConfigError, DataError, DivergedError, MissingExtraError
 from botkit.training.recipe import Recipe, TaskName, as_yaml, fingerprint, load_recipe
 
 Method = Literal["grid", "random", "bayes"]
@@ -33,6 +34,7 @@ SPACE: Final[dict[str, Any]] = {
 """What is searched where no space is given."""
 _JOURNAL: Final = "study.journal"
 _STUDY: Final = "study.json"
+_NAME: Final = "botkit"
 _WARM_UP_TRIALS: Final = 4
 
 
@@ -57,7 +59,7 @@ def read_space(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         return SPACE
-    file = ConfigFile(path)
+    file = ConfigFile(path, if_missing="Leave --space out to search rate, warm-up, decay and schedule.")
     for key, given in file.values.items():
         place = f"{path}:{file.line_of((key,))}: {key}"
         if isinstance(given, list) and given:
@@ -113,6 +115,8 @@ def search(
         raise ConfigError(f"{plan.out}: holds other files. Name an empty or a new folder.")
     marker.write_text(identity, encoding="utf-8")
     study = _study(plan)
+    if _left(study, plan) <= 0:
+        return _write_up(plan, study)
     stale = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
     for trial in stale:  # of a search that was killed
         with contextlib.suppress(RuntimeError, ValueError):
@@ -121,7 +125,11 @@ def search(
         _work(plan, 0, listener)
     else:
         context = multiprocessing.get_context("spawn")
-        running = [context.Process(target=_work, args=(plan, number, None)) for number in range(workers)]
+        told = context.SimpleQueue()
+        running = [
+            context.Process(target=_worker, args=(plan, number, told))
+            for number in range(min(workers, _left(study, plan)))
+        ]
         for process in running:
             process.start()
         try:
@@ -134,13 +142,34 @@ def search(
             for process in running:
                 process.terminate()
                 process.join()
+        if not told.empty():
+            raise DataError(told.get())
     return _write_up(plan, study)
+
+
+def _left(study: Any, plan: Search) -> int:
+    """Trials that are still to be made; a grid ends with its last point."""
+    done = sum(1 for trial in study.get_trials(deepcopy=False) if trial.state in _done())
+    points = math.prod(len(values) for values in grid_of(plan.space).values()) if plan.method == "grid" else plan.trials
+    return min(plan.trials, points) - done
+
+
+def _done() -> tuple[Any, ...]:
+    state = _optuna().trial.TrialState
+    return state.COMPLETE, state.PRUNED
+
+
+def _worker(plan: Search, number: int, told: Any) -> None:
+    """One of several processes; what stops it is told by the first."""
+    try:
+        _work(plan, number, None)
+    except BotkitError as error:
+        told.put(str(error))
 
 
 def _work(plan: Search, number: int, listener: Callable[[Mapping[str, Any]], None] | None) -> None:
     optuna = _optuna()
     study = _study(plan, number)
-    done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
     def objective(trial: Any) -> float:
         from botkit.training.run import train
@@ -167,11 +196,15 @@ def _work(plan: Search, number: int, listener: Callable[[Mapping[str, Any]], Non
         trial.set_user_attr("seconds", made.seconds)
         return made.metrics[made.facts["metric"]]
 
-    stop = optuna.study.MaxTrialsCallback(plan.trials, states=done)
-    told = sum(1 for trial in study.get_trials(deepcopy=False) if trial.state in done)
-    if told >= plan.trials:
-        return
-    study.optimize(objective, n_trials=plan.trials - told, callbacks=[stop], catch=(BotkitError,))
+    def stop(study: Any, _: Any) -> None:
+        """Trials that others are at count as well, or each worker would add one too many."""
+        running = sum(1 for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING)
+        if _left(study, plan) - running <= 0:
+            study.stop()
+
+    if (left := _left(study, plan)) > 0:
+        # faulty rows or settings would stop every trial alike, so they stop the search; a loss gone astray stops one trial
+        study.optimize(objective, n_trials=left, callbacks=[stop], catch=(DivergedError,))
 
 
 def _suggest(trial: Any, key: str, given: Any, plan: Search) -> Any:
@@ -198,15 +231,19 @@ def _study(plan: Search, worker: int = 0) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    seed = plan.seed + worker
+    journal = JournalStorage(JournalFileBackend(str(plan.out / _JOURNAL)))
+    known = [one for one in journal.get_all_studies() if one.study_name == _NAME]
+    begun = len(journal.get_all_trials(known[0]._study_id, deepcopy=False)) if known else 0
+    # a search that goes on must not draw its first points again
+    seed = plan.seed + 1_000 * begun + worker
     samplers = {
         "grid": lambda: optuna.samplers.GridSampler(grid_of(plan.space), seed=plan.seed),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
         "bayes": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=_WARM_UP_TRIALS),
     }
     return optuna.create_study(
-        study_name="botkit",
-        storage=JournalStorage(JournalFileBackend(str(plan.out / _JOURNAL))),
+        study_name=_NAME,
+        storage=journal,
         sampler=samplers[plan.method](),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_WARM_UP_TRIALS, n_warmup_steps=0),
         direction="minimize" if plan.task == "generator" else "maximize",

@@ -119,3 +119,62 @@ def test_options_say_what_is_possible(capsys: pytest.CaptureFixture[str], table:
     code, _, errors = run(capsys, "data", "prepare", table, "--out", tmp_path / "o", "--label", "nonsense")
     assert code == 2
     assert "NAME=VALUE" in errors
+
+
+def test_a_refused_split_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"text": "the same words", "label": "a"}\n' * 10, encoding="utf-8")
+    code, told, errors = run(capsys, "data", "split", file, "--out", tmp_path / "p", "--json")
+    report = json.loads(told)
+    assert code == 1
+    assert report["written"] is False
+    assert "nothing was written" in report["error"]["message"]
+    assert "nothing was written" in errors
+
+
+def test_passages_in_two_parts_are_told_but_only_a_split_by_group_refuses_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    context = "The lighthouse of Skerry Point was built in 1854 by the engineer Jean Armstrong. " * 8
+    rows = [
+        {"question": f"Question {word}?", "context": context, "answers": [], "title": f"t{n % 4}"}
+        for n, word in enumerate("who when where what why how whose which".split())
+    ]
+    file = tmp_path / "q.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shares = ("--shares", "train=0.75,valid=0.25")
+    code, _, errors = run(capsys, "data", "split", file, "--out", tmp_path / "p", *shares)
+    assert code == 0
+    assert "passages in two parts: 1" in errors
+    code, _, errors = run(capsys, "data", "split", file, "--out", tmp_path / "g", "--method", "group", *shares)
+    assert code == 1
+    assert "same passage" in errors
+
+
+def test_a_picture_makes_its_folder_and_a_fault_is_told_in_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"text": "good", "label": "a"}\n{"text": "bad", "label": "b"}\n', encoding="utf-8")
+    code, _, _ = run(capsys, "data", "stats", file, "--plot", tmp_path / "new" / "p.png")
+    assert code == 0
+    assert (tmp_path / "new" / "p.png").exists()
+    (tmp_path / "taken.png").mkdir()
+    code, _, errors = run(capsys, "data", "stats", file, "--plot", tmp_path / "taken.png")
+    assert code == 1
+    assert "taken.png: the picture cannot be written" in errors
+
+
+def test_a_table_where_rows_are_due_names_the_command_that_makes_them(
+    capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path
+) -> None:
+    code, _, errors = run(capsys, "data", "stats", table)
+    assert code == 1
+    assert "botkit data prepare" in errors
+    for place, told in (
+        (tmp_path / "nothing.jsonl", "there is no such file"),
+        (tmp_path, "it is a folder; name a file"),
+    ):
+        code, _, errors = run(capsys, "data", "stats", place)
+        assert code == 1
+        assert told in errors

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from botkit.data.cleaning import Rules, clean, even, without_controls, without_html, without_personal
+from botkit.data.foreign import is_foreign
 from botkit.data.rows import Row, check
 
 
@@ -105,3 +106,67 @@ def test_an_answer_that_is_nowhere_drops_the_row() -> None:
     kept, report = clean([reading("It leaves at six.", "seven", 0)], "reading", Rules())
     assert not kept
     assert report.dropped == {"answer not in its context": 1}
+
+
+def test_other_questions_about_a_long_passage_are_no_duplicates() -> None:
+    passage = "The ferry to Arran leaves at nine in the morning and comes back at six. " * 12 + "It was built in 1954."
+
+    def asked(number: int, question: str, answer: str) -> Row:
+        start = passage.index(answer)
+        return Row(
+            {"question": question, "context": passage, "answers": [{"text": answer, "start": start}]}, f"f:{number}"
+        )
+
+    rows = [
+        asked(1, "When does the ferry leave?", "nine"),
+        asked(2, "When was it built?", "1954"),
+        asked(3, "When was it  built", "1954"),
+        asked(4, "When does the ferry leave it?", "six"),
+    ]
+    kept, report = clean(rows, "reading", Rules())
+    assert [row.place for row in kept] == ["f:1", "f:2", "f:4"]
+    assert sum(report.dropped.values()) == 1
+
+
+def test_a_question_in_nearly_the_same_words_is_a_near_duplicate() -> None:
+    context = "The lighthouse of Skerry Point was built in 1854 by the engineer Jean Armstrong."
+    answers = [{"text": "1854", "start": context.index("1854")}]
+    question = "In which year was the lighthouse of Skerry Point built"
+    rows = [
+        Row({"question": text, "context": context + end, "answers": answers}, f"f:{n}")
+        for n, (text, end) in enumerate([(question + "?", ""), (question + " then?", " ")], 1)
+    ]
+    kept, report = clean(rows, "reading", Rules())
+    assert [row.place for row in kept] == ["f:1"]
+    assert report.dropped == {"near duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("Where is my parcel? It was sent to the wrong house.", False),
+        ("Cheap coffee near Bordeaux", False),
+        ("The café of the hotel", False),
+        ("快递什么时候到？", False),
+        ("我的 iPhone 坏了", False),
+        ("12345 !!!", False),
+        ("Où est mon colis ? Je ne l'ai pas reçu.", True),
+        ("Das Paket ist nicht angekommen", True),
+        ("El paquete no ha llegado, ¿dónde está?", True),
+        ("Il pacco non è arrivato", True),
+        ("荷物はいつ届きますか", True),
+        ("Это русский текст", True),
+        ("택배가 언제 오나요", True),
+    ],
+)
+def test_other_languages_are_neither_english_nor_chinese(text: str, foreign: bool) -> None:
+    assert is_foreign(text) is foreign
+
+
+def test_the_language_filter_drops_what_is_neither() -> None:
+    rows = labelled(
+        "Where is my parcel?", "快递什么时候到？", "Où est mon colis ? Je ne l'ai pas reçu.", "荷物はいつ届きますか"
+    )
+    kept, report = clean(rows, "labelled", Rules(languages=("en", "zh")))
+    assert [row.place for row in kept] == ["f:1", "f:2"]
+    assert report.dropped == {"another language": 2}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 from datetime import timedelta
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from botkit.data.augment import Augmenter
+from botkit.data.cleaning import Rules, clean
 from botkit.data.sources import guess_source, load
+from botkit.data.stats import describe
 from botkit.errors import DataError
 
 
@@ -145,3 +149,44 @@ def test_what_is_not_known(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_bytes("文本,标签\n好,a\n".encode("gb18030"))
     with pytest.raises(DataError, match="iconv"):
         load(tmp_path / "g.csv")
+
+
+def test_gzipped_tables_lists_and_single_days_are_told_by_their_name(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv.gz"
+    table.write_bytes(gzip.compress("text;label\nGood, very good;yes\n不好；很差;no\n".encode()))
+    rows, kind = load(table)
+    assert kind == "labelled"
+    assert [row.values["text"] for row in rows] == ["Good, very good", "不好；很差"]
+    listed = tmp_path / "rows.json"
+    listed.write_text('[{"text": "a", "label": "x"},\n {"text": "b", "label": "y"}]', encoding="utf-8")
+    assert [row.place for row in load(listed)[0]] == [f"{listed}: item 1", f"{listed}: item 2"]
+    day = tmp_path / "general" / "2026-01-01.json"
+    day.parent.mkdir()
+    said = [{"type": "message", "user": user, "text": user, "ts": f"17672256{n}0.0"} for n, user in enumerate("AB")]
+    day.write_text(json.dumps(said), encoding="utf-8")
+    assert load(day)[0][0].values["turns"] == ["A", "B"]
+
+
+def test_doubled_quotes_far_down_in_a_table_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    plain = "".join(f'"line {n}, plain",a\n' for n in range(400))
+    file.write_text(f'text,label\n{plain}"He said ""yes"", twice",b\n', encoding="utf-8")
+    assert load(file)[0][-1].values["text"] == 'He said "yes", twice'
+
+
+def test_a_field_without_end_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("text,label\nx,a\n" + "y" * 10_000_001 + ",b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.csv:\d+: not a table"):
+        load(file)
+
+
+def test_intents_are_rows_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "i.jsonl"
+    file.write_text('{"questions": ["<b>hi</b>", "你好"], "answers": {"friendly": "Hello!"}}\n', encoding="utf-8")
+    rows, kind = load(file)
+    kept, _ = clean(rows, kind, Rules())
+    assert kind == "intents"
+    assert kept[0].values["questions"] == ["hi", "你好"]
+    assert describe(kept, kind)["characters"]["answer"]["max"] == 6
+    assert Augmenter(kept, kind, ["typos"]).copies(kept[0], 1)[0]["answers"] == {"friendly": "Hello!"}

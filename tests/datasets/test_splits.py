@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -160,5 +161,10 @@ def test_synonyms_come_from_a_file(tmp_path) -> None:  # type: ignore[no-untyped
     file.write_text("lonely\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"s.txt:1: a line needs two words"):
         read_synonyms(file)
-    with pytest.raises(DataError, match="--synonyms FILE"):
-        Augmenter([row], "text", ["synonyms"])
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("The parcel", "The package"), ("我的快递", "我的(包裹|快件)")])
+def test_everyday_synonyms_are_there_without_a_file(text: str, wanted: str) -> None:
+    row = Row({"text": text}, "f:1")
+    (copy,) = Augmenter([row], "text", ["synonyms"]).copies(row, 1)
+    assert re.fullmatch(wanted, copy["text"])

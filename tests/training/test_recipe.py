@@ -7,7 +7,7 @@ import pytest
 
 from botkit.errors import ConfigError, DataError
 from botkit.training.builtin_data import builtin_rows
-from botkit.training.recipe import DataConfig, as_yaml, fingerprint, load_recipe
+from botkit.training.recipe import DataConfig, SourceConfig, as_yaml, fingerprint, load_recipe
 from botkit.training.tasks.common import read_sources
 
 
@@ -41,10 +41,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("data: {train: a}\nepochs: -1\n", "r.yaml:2: epochs: input should be greater than 0, found -1"),
         ("data: {train: a}\nschedule: cosin\n", "r.yaml:2: schedule: .*did you mean `cosine`"),
         ("data: {train: a}\nlora:\n  rang: 3\n", "r.yaml:3: lora.rang: unknown key"),
-        ("epochs: 2\n", "data: field required"),
+        ("epochs: 2\n", "no rows to learn from"),
         ("data: {train: []}\n", "data.train: tuple should have at least 1 item"),
         ("task: reader\ndata: {train: a}\n", "this recipe is for the task reader, not classifier"),
-        ("data: {train: a}\nbase: scratch\n", "scratch is for the generator"),
+        ("data: {train: a}\nbase: scratch\n", "r.yaml:1: base: scratch is for the generator; .* pre-trained model$"),
         ("data: {train: a}\nmax_length: 64\nstride: 40\n", "less than half of max_length"),
     ],
 )
@@ -108,3 +108,22 @@ def test_the_recipes_of_the_repository_are_valid(task: str, monkeypatch: pytest.
     assert recipe.task == task
     for source in recipe.data.train:
         assert source.path.startswith((str(tmp_path), "builtin:"))
+
+
+def test_what_is_missing_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^no rows to learn from are named\. Add --data FILE"):
+        load_recipe("classifier", None, {"base": "x"})
+    with pytest.raises(ConfigError, match=r"nothing\.yaml: there is no such file\. recipes/ and examples/"):
+        load_recipe("classifier", tmp_path / "nothing.yaml", {})
+    with pytest.raises(ConfigError, match=r"^base: scratch is for the generator; a classifier starts from"):
+        load_recipe("classifier", None, {"base": "scratch", "data.train": ["a"]})
+
+
+def test_the_share_that_validates_has_every_label(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    rows = [{"text": f"text {n}", "label": "rare" if n < 10 else "common"} for n in range(100)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for seed in range(5):
+        train, valid = read_sources(DataConfig(train=(SourceConfig(path=str(file)),)), "labelled", seed)
+        counts = [sum(row.values["label"] == "rare" for row in part) for part in (train, valid)]
+        assert counts == [9, 1]

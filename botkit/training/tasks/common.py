@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from botkit.data.rows import Kind, Row, check, read_rows
-from botkit.data.splits import split
+from botkit.data.splits import Method, split
 from botkit.errors import DataError, MissingExtraError, ModelError
 from botkit.training.builtin_data import builtin_rows
 from botkit.training.recipe import BUILTIN_DATA, HUB, DataConfig, SourceConfig
@@ -60,12 +61,19 @@ def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedR
         plain = [Row(row.values, row.place) for row in train]
         if len(plain) < 2:
             raise DataError("One row is too few to train and to validate on.")
-        parts = split(plain, shares, "group" if grouped else "random", key=key, seed=seed)
+        method: Method = "group" if grouped else "stratified" if _stratifies(plain, data.valid_share) else "random"
+        parts = split(plain, shares, method, key=key, seed=seed)
         train, valid = [train[i] for i in parts["train"]], [train[i] for i in parts["valid"]]
     repeated = [row for row in train for _ in range(row.source.repeat)]
     if not repeated:
         raise DataError("There are no rows to train on.")
     return repeated, valid
+
+
+def _stratifies(rows: Sequence[Row], share: float) -> bool:
+    """Whether every label can be in both parts."""
+    counts = Counter(str(row.values["label"]) for row in rows if "label" in row.values)
+    return bool(counts) and min(counts.values()) > 1 and len(counts) <= max(1, round(len(rows) * share))
 
 
 def _source(source: SourceConfig, kind: Kind, seed: int) -> list[SourcedRow]:
