@@ -180,7 +180,7 @@ def tokenizer_of(pieces: Sequence[tuple[str, float]]) -> Any:
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
     )
-    spaces = {"replacement": SPACE, "prepend_scheme": "always"}
+    spaces: dict[str, Any] = {"replacement": SPACE, "prepend_scheme": "always"}
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**spaces)]
     )
