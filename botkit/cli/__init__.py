@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -90,6 +91,11 @@ def main(arguments: list[str] | None = None) -> None:
         # whoever read our output has enough; keep the interpreter from complaining when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        _tell(BotkitError(f"{error.filename or 'output'}: {error.strerror}."), as_json="--json" in given)
+        sys.exit(1)
 
 
 def _tell(error: BotkitError, *, as_json: bool) -> None:

@@ -249,13 +249,14 @@ def generator(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Perplexity over conversations; for small-talk intents, whether the replies are to the point."""
+    """Perplexity over conversations or plain texts; for small-talk intents, whether the replies are to the point."""
     from botkit.evaluation.generator import evaluate_generator
     from botkit.models.registry import load_generator
 
     settings = _measuring("generator", model, settings_from(config, home))
-    conversations, intents = formats.read_dialogues(data)
-    conversations = chosen(conversations, limit)
+    texts: list[str] = []
+    conversations, intents = formats.read_dialogues(data, texts)
+    conversations, texts = chosen(conversations, limit), chosen(texts, limit)
     if limit is not None and intents:
         each = max(1, limit // len(intents))
         intents = [
@@ -265,9 +266,11 @@ def generator(
     scored: list[Scored] = []
     with _bars("Generating", hidden=as_json) as (track, _):
         report = evaluate_generator(
-            measured, conversations, intents, persona=persona, track=track, overlap=overlap, collect=scored.append
-        )
-    further = _further(scored, predictions, with_intervals, with_slices, "intent_accuracy") if scored else {}
+            measured, conversations, intents, texts=texts, persona=persona, track=track, overlap=overlap,
+            collect=scored.append,
+        )  # fmt: skip
+    figure = "intent_accuracy" if intents else "log_probability"
+    further = _further(scored, predictions, with_intervals, with_slices, figure)
     _tell({**report, "model": measured.name, **further}, as_json)
 
 

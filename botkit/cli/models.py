@@ -171,6 +171,18 @@ def export(
         list[str] | None,
         typer.Option("--keep-float", help="Graph nodes whose name holds this word stay float. May be repeated."),
     ] = None,
+    per_channel: Annotated[
+        bool,
+        typer.Option("--per-channel/--per-matrix", help="A scale for each output of a layer, or one for each layer."),
+    ] = True,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            "--static",
+            help="Fix the scales of the activations from the rows of this file, instead of at run time.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -205,12 +217,14 @@ def export(
     except ImportError as error:
         raise MissingExtraError("Exporting a model", "torch") from error
     if data is not None:
-        _export_measured(wanted, source, target, settings, data, most, limit, keep_float or (), as_json, out)
+        chosen_form = {"keep_float": keep_float or (), "per_channel": per_channel, "calibrate": static}
+        _export_measured(wanted, source, target, settings, data, most, limit, chosen_form, as_json, out)
         return
     with common.err_console.status("Exporting …") as status:
         made = run_export(
-            wanted, source, target, keep_float=keep_float or (), progress=lambda text: status.update(f"{text} …")
-        )
+            wanted, source, target, keep_float=keep_float or (), per_channel=per_channel, calibrate=static,
+            progress=lambda text: status.update(f"{text} …"),
+        )  # fmt: skip
     row = {
         "role": wanted,
         "folder": str(made.folder),
@@ -234,7 +248,7 @@ def _export_measured(
     data: Path,
     most: float,
     limit: int | None,
-    keep_float: list[str] | tuple[str, ...],
+    form: dict[str, Any],
     as_json: bool,
     out: str,
 ) -> None:
@@ -244,7 +258,7 @@ def _export_measured(
 
     with common.err_console.status("Exporting …") as status:
         plain, tried = export_measured(
-            role, source, target, settings, data, most=most, limit=limit, keep_float=keep_float,
+            role, source, target, settings, data, most=most, limit=limit, **form,
             say=lambda text: status.update(f"{text} …"),
         )  # fmt: skip
     kept = tried[-1]

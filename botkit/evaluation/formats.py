@@ -143,8 +143,11 @@ def read_labelled(path: Path, labels: Sequence[str] = ("negative", "neutral", "p
     return found
 
 
-def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
-    """Conversations (`{"turns"}`, the person first) and intents (`{"questions", "answers"}`) of a file of JSON lines."""
+def read_dialogues(path: Path, texts: list[str] | None = None) -> tuple[list[list[Turn]], list[Intent]]:
+    """Conversations (`{"turns"}`, the person first) and intents (`{"questions", "answers"}`) of a file of JSON lines.
+
+    Plain texts (`{"text"}`) are added to `texts`, where that list is given.
+    """
     conversations: list[list[Turn]] = []
     intents: list[Intent] = []
     for line, row in objects(path, read_text(path)):
@@ -155,6 +158,10 @@ def read_dialogues(path: Path) -> tuple[list[list[Turn]], list[Intent]]:
             questions = tuple(str(text) for text in _list(path, line, row, "questions"))
             language = _language(path, line, row, " ".join(questions))
             intents.append(Intent(language, questions, {str(k): str(v) for k, v in row["answers"].items()}))
+        elif texts is not None and "text" in row:
+            texts.append(_field(path, line, row, "text"))
+        elif texts is not None:
+            raise DataError(f"{path}:{line}: neither `turns`, `text`, nor `questions` with `answers` by persona.")
         else:
             raise DataError(f"{path}:{line}: neither `turns` nor `questions` with `answers` by persona.")
     return conversations, intents

@@ -25,21 +25,33 @@ class Foreseeing(Protocol):
         ...
 
 
+@runtime_checkable
+class ForeseeingText(Protocol):
+    """A generator that can tell how probable a plain text is."""
+
+    def text_log_likelihood(self, text: str) -> tuple[float, int]:
+        """Natural log-probability of the text after its first token, and the number of tokens that it is of."""
+        ...
+
+
 def evaluate_generator(
     generator: Generator,
     conversations: Sequence[Sequence[Turn]],
     intents: Sequence[Intent],
     *,
+    texts: Sequence[str] = (),
     persona: str = "friendly",
     track: Track = iter,
     overlap: int = 0,
     collect: Collect | None = None,
 ) -> dict[str, Any]:
-    """Perplexity over the replies, and for intents the share of (greedy) replies of the right intent.
+    """Perplexity over the replies and plain texts, and for intents the share of (greedy) replies of the right intent.
 
     A reply is of the intent to whose answers it is most similar (F1 over words or characters); one that shares no word
     with any answer is of none. Perplexity is the exponential of the mean negative log-probability of a token, so models
     with other tokenizers do not compare; of intents it is that of `persona`'s answer, or the first where there is none.
+    `log_probability` is the mean over replies and texts of their mean natural log-probability of a token (higher is better): what
+    two models with one tokenizer are compared by, example by example.
     `distinct_1` and `distinct_2` are of the replies in one language, averaged over the languages by their replies.
 
     With `overlap`, the replies to so many turns of the conversations are generated and compared with what was said: BLEU
@@ -55,20 +67,36 @@ def evaluate_generator(
             [Turn("user", question), Turn("bot", intent.answers.get(persona, next(iter(intent.answers.values()))))]
             for intent, question in jobs
         ]
-        total, tokens = 0.0, 0
+        told: list[tuple[str, float, int]] = []
         for turns in track(replies):
-            log_probability, length = generator.log_likelihood(turns, language=detect(turns[-1].text), persona=persona)
-            total, tokens = total + log_probability, tokens + length
-        if not tokens:
+            said = turns[-1].text
+            told.append((said, *generator.log_likelihood(turns, language=detect(said), persona=persona)))
+        if texts and isinstance(generator, ForeseeingText):
+            told += [(text, *generator.text_log_likelihood(text)) for text in track(texts)]
+        told = [one for one in told if one[2]]
+        if not told:
             raise DataError("The file has no replies: a conversation needs two turns, the person's and the bot's.")
-        report |= {"perplexity": math.exp(-total / tokens), "tokens": tokens, "n": len(replies)}
+        tokens = sum(length for _, _, length in told)
+        total = sum(log_probability for _, log_probability, _ in told)
+        report |= {"perplexity": math.exp(min(-total / tokens, 700.0)), "tokens": tokens, "n": len(told)}
+        if not jobs:
+            report["log_probability"] = mean([one / length for _, one, length in told])
+            for number, (said, log_probability, length) in enumerate(told if collect else ()):
+                assert collect is not None
+                collect(_foreseen(number, said, log_probability / length))
     elif not jobs:
         raise DataError("This generator cannot tell probabilities, and the file has no intents: nothing to measure.")
     if jobs:
         report = {"n": len(jobs)} | report | _intents(generator, intents, jobs, persona, track, collect)
     if overlap and conversations:
-        report |= _overlap(generator, conversations, overlap, persona, track)
+        report = _overlap(generator, conversations, overlap, persona, track) | report
     return report
+
+
+def _foreseen(number: int, text: str, log_probability: float) -> Scored:
+    language = detect(text)
+    facets = {"language": language, "length": bucket(len(answer_tokens(text, language)), (6, 12, 24, 48))}
+    return Scored(str(number), {"log_probability": log_probability}, facets, text=text)
 
 
 def _intents(
@@ -142,7 +170,14 @@ def _overlap(
         scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Pieces(language))
         bleu += score * len(pairs) / count
         rouge += sum(scorer.score(right, reply)["rougeL"].fmeasure for reply, right in pairs) / count
-    return {**report, "bleu": bleu, "rouge_l": rouge}
+    replies = {language: [reply for reply, _ in pairs] for language, pairs in said.items()}
+    return {
+        **report,
+        "bleu": bleu,
+        "rouge_l": rouge,
+        "distinct_1": _distinct(replies, 1),
+        "distinct_2": _distinct(replies, 2),
+    }
 
 
 def _distinct(said: Mapping[Language, Sequence[str]], size: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from botkit.errors import DataError, ModelError
 from botkit.evaluation.classifier import AT_ONCE, facets_of, labelled_figures
 from botkit.evaluation.formats import LabelledText
-from botkit.evaluation.metrics import mean
+from botkit.evaluation.metrics import calibration_error, mean
 from botkit.evaluation.reader import Track
 from botkit.evaluation.scored import IDENTITY_TERMS, Collect, Scored, identity_groups
 from botkit.messages import Language, Sentiment
@@ -53,14 +53,23 @@ def evaluate_sentiment(
     if not present <= set(labels):
         raise DataError(f"The data has the label {min(present - set(labels))}, which is not among {', '.join(labels)}.")
     predicted: list[str] = []
+    sure: list[float] = []
     starts = range(0, len(examples), AT_ONCE)
     for start in track(list(starts)):
         tones = classifier.classify([example.text for example in examples[start : start + AT_ONCE]])
         predicted += [_choice(classifier, tone, labels) for tone in tones]
+        sure += [_confidence(tone, said, labels) for tone, said in zip(tones, predicted[len(sure) :], strict=True)]
         if collect:
-            for number, (tone, said) in enumerate(zip(tones, predicted[start:], strict=True), start):
-                collect(_scored(number, examples[number], said, tone.score))
-    return labelled_figures(predicted, examples, labels)
+            for number in range(start, len(predicted)):
+                collect(_scored(number, examples[number], predicted[number], sure[number]))
+    right = [said == example.label for said, example in zip(predicted, examples, strict=True)]
+    return {**labelled_figures(predicted, examples, labels), "calibration_error": calibration_error(sure, right)}
+
+
+def _confidence(tone: Sentiment, said: str, labels: Sequence[str]) -> float:
+    """The probability of what was said among the labels to choose from."""
+    among = sum(tone.probabilities.get(label, 0.0) for label in labels)
+    return tone.probabilities.get(said, 0.0) / among if among else tone.score
 
 
 def _scored(number: int, example: LabelledText, said: str, confidence: float) -> Scored:

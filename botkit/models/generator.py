@@ -6,7 +6,7 @@ keeps the keys and values of what was read, `choose` picks the token, `Speech` t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -133,6 +133,20 @@ def log_likelihood(decoder: Decoder, prompt: Sequence[int], reply: Sequence[int]
     return total
 
 
+def text_log_likelihood(new: Callable[[], Decoder], ids: Sequence[int], longest: int) -> tuple[float, int]:
+    """The natural log-probability of a text after its first token, and the number of tokens that it is of.
+
+    A text longer than the model's context is read in stretches of `longest` tokens; the first of each is given.
+    """
+    total, count = 0.0, 0
+    for begin in range(0, len(ids), longest):
+        stretch = ids[begin : begin + longest]
+        if len(stretch) > 1:
+            total += log_likelihood(new(), stretch[:1], stretch[1:])
+            count += len(stretch) - 1
+    return total, count
+
+
 class OnnxDecoder:
     """A decoder graph in botkit's form, one conversation at a time."""
 
@@ -230,6 +244,11 @@ class OnnxGenerator:
         prompt = self._prompt(turns[:-1], persona)
         reply = [*self._words(turns[-1].text), self._end][: self._context_length - len(prompt)]
         return log_likelihood(OnnxDecoder(self._forward, *self._shape), prompt, reply), len(reply)
+
+    def text_log_likelihood(self, text: str) -> tuple[float, int]:
+        """Natural log-probability of a plain text and its end, after its first token, and the number of tokens."""
+        ids = [*self._tokenizer.encode(text, add_special_tokens=False).ids, self._end]
+        return text_log_likelihood(lambda: OnnxDecoder(self._forward, *self._shape), ids, self._context_length)
 
     def _prompt(self, turns: Sequence[Turn], persona: str) -> list[int]:
         """The latest exchanges that fit in half of the context; the present words are always in."""
@@ -345,23 +364,42 @@ class TransformersGenerator:
     ) -> tuple[float, int]:
         """Natural log-probability of the last turn (the bot's) after those before it, and its number of tokens."""
         prompt = self._prompt(turns[:-1], language, persona)
-        lead = "" if self._chat.chat_template else " "
-        reply = list(self._chat.encode(lead + turns[-1].text, add_special_tokens=False))[: self._positions // 2]
+        said = self._reply(turns, language, persona)
+        reply = list(self._chat.encode(said, add_special_tokens=False))[: self._positions // 2]
         prompt = prompt[-(self._positions - len(reply)) :]
         return log_likelihood(TorchDecoder(self._model), prompt, reply), len(reply)
 
-    def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
-        system = self._system_prompt or instruction(language, persona)
-        if self._chat.chat_template:
-            roles = {"user": "user", "bot": "assistant"}
-            said = [{"role": roles[turn.role], "content": turn.text} for turn in turns]
-            text = self._chat.apply_chat_template(
-                [{"role": "system", "content": system}, *said],
-                add_generation_prompt=True,
-                tokenize=False,
-                persona=persona,
+    def text_log_likelihood(self, text: str) -> tuple[float, int]:
+        """Natural log-probability of a plain text and its end, after its first token, and the number of tokens."""
+        end = [] if self._chat.eos_token_id is None else [int(self._chat.eos_token_id)]
+        ids = [*self._chat.encode(text, add_special_tokens=False), *end]
+        return text_log_likelihood(lambda: TorchDecoder(self._model), ids, self._positions)
+
+    def _reply(self, turns: Sequence[Turn], language: Language, persona: str) -> str:
+        """The last turn as the model writes it: with the mark that ends it, where its template has one."""
+        if not self._chat.chat_template:
+            return f" {turns[-1].text}"
+        before, whole = (
+            self._written(turns[:-1], language, persona),
+            self._written(turns, language, persona, open_=False),
+        )
+        return whole.removeprefix(before) if whole.startswith(before) else turns[-1].text
+
+    def _written(self, turns: Sequence[Turn], language: Language, persona: str, *, open_: bool = True) -> str:
+        """A conversation in the model's chat template; `open_`: up to where the bot speaks next."""
+        roles = {"user": "user", "bot": "assistant"}
+        said = [{"role": roles[turn.role], "content": turn.text} for turn in turns]
+        system = {"role": "system", "content": self._system_prompt or instruction(language, persona)}
+        return str(
+            self._chat.apply_chat_template(
+                [system, *said], add_generation_prompt=open_, tokenize=False, persona=persona
             )
-            return list(self._chat.encode(text, add_special_tokens=False))
+        )
+
+    def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
+        if self._chat.chat_template:
+            return list(self._chat.encode(self._written(turns, language, persona), add_special_tokens=False))
+        system = self._system_prompt or instruction(language, persona)
         names = {"user": "User", "bot": "Bot"}
         lines = [f"{names[turn.role]}: {turn.text}" for turn in turns]
         return list(self._chat.encode("\n".join([system, "", *lines, "Bot:"])))

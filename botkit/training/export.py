@@ -29,6 +29,8 @@ ROLES: Final = ("encoder", "reader", "sentiment", "classifier", "generator")
 OPSET: Final = 17
 _LARGE: Final = 10_000
 """Weights of at least so many numbers are stored in 16 bits."""
+_SAMPLES: Final = 128
+"""Rows from which a static quantisation finds the range of the activations."""
 LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "classifier": 192, "generator": 256}
 """Tokens a model reads at once, special ones included, where it has as many positions."""
 BERT_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
@@ -151,24 +153,75 @@ def export_graph(role: str, model: Any, target: Path, *, pooling: str = "mean") 
     return inputs, outputs
 
 
-def quantise(source: Path, target: Path, *, keep_float: Sequence[str] = ()) -> None:
-    """Dynamic int8: weights per channel, activations at run time; nodes whose name holds a `keep_float` word stay float."""
+def quantise(
+    source: Path,
+    target: Path,
+    *,
+    keep_float: Sequence[str] = (),
+    per_channel: bool = True,
+    samples: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Weights in int8, per channel or per matrix; nodes whose name holds a `keep_float` word stay float.
+
+    The scale of the activations is found at run time (dynamic), or once and for all from the inputs in `samples` (static).
+    """
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = source.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     nodes = [node.name for node in onnx.load(str(prepared)).graph.node]
-    quantize_dynamic(
-        str(prepared),
-        str(target),
-        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[name for name in nodes if any(word in name for word in keep_float)],
-        extra_options={"MatMulConstBOnly": True},
-    )
+    options: dict[str, Any] = {
+        "op_types_to_quantize": ["MatMul", "Gemm", "Gather"],
+        "per_channel": per_channel,
+        "weight_type": QuantType.QInt8,
+        "nodes_to_exclude": [name for name in nodes if any(word in name for word in keep_float)],
+        "extra_options": {"MatMulConstBOnly": True},
+    }
+    if not samples:
+        quantize_dynamic(str(prepared), str(target), **options)
+        return
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(samples)
+
+        def get_next(self) -> Any:
+            return next(self._left, None)
+
+    quantize_static(str(prepared), str(target), Samples(), **options)
+
+
+def calibration_samples(
+    role: str, data: Path, tokenizer: Path, inputs: Sequence[str], length: int
+) -> list[dict[str, Any]]:
+    """Inputs of the graph from rows of a file, one row a sample, to find the range of the activations from.
+
+    Raises `DataError` where the rows are of another kind, `ModelError` for a generator.
+    """
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from botkit.data.rows import main_text, read_rows
+
+    if role == "generator":
+        raise ModelError(
+            "A generator carries its cache from step to step and is quantised dynamically. Leave --static out."
+        )
+    rows, kind = read_rows(data, "reading" if role in ("reader", "encoder") else None)
+    split = Tokenizer.from_file(str(tokenizer))
+    split.enable_truncation(length)
+    split.no_padding()
+    found = []
+    for row in rows[:: max(1, len(rows) // _SAMPLES)][:_SAMPLES]:
+        if role == "reader":
+            read = split.encode(row.values["question"], row.values["context"])
+        else:
+            read = split.encode(row.values["context"] if role == "encoder" else main_text(row.values, kind))
+        columns = {"input_ids": read.ids, "attention_mask": read.attention_mask, "token_type_ids": read.type_ids}
+        found.append({name: np.array([columns[name]], dtype=np.int64) for name in inputs})
+    return found
 
 
 def halve_floats(graph: Path) -> None:
@@ -198,10 +251,13 @@ def export(
     *,
     facts: dict[str, Any] | None = None,
     keep_float: Sequence[str] = (),
+    per_channel: bool = True,
+    calibrate: Path | None = None,
     progress: Callable[[str], None] = print,
 ) -> Exported:
     """Export the model of `model_folder` (a folder or hub id) for `role` into `out`; `facts` are added to botkit.json.
 
+    With `calibrate`, a file of rows, the scales of the activations are fixed from them (static) instead of found at run time.
     The folder appears whole or not at all. Raises `ModelError` where the model is of a kind that cannot be exported.
     """
     source = base_folder(str(model_folder))
@@ -219,8 +275,16 @@ def export(
         inputs, outputs = export_graph(role, model, work / "float.onnx", pooling=pooling)
         made = work / "made"
         made.mkdir()
+        length = min(LENGTHS[role], positions(config))
+        samples = calibration_samples(role, calibrate, tokenizer_file, inputs, length) if calibrate else []
         progress("quantising to int8")
-        quantise(work / "float.onnx", made / "model.onnx", keep_float=keep_float)
+        quantise(
+            work / "float.onnx",
+            made / "model.onnx",
+            keep_float=keep_float,
+            per_channel=per_channel,
+            samples=samples,
+        )
         halve_floats(made / "model.onnx")
         tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         tokenizer["truncation"] = tokenizer["padding"] = None
@@ -231,7 +295,7 @@ def export(
             "name": Path(model_folder).name,
             "inputs": inputs,
             "outputs": outputs,
-            "max_length": min(LENGTHS[role], positions(config)),
+            "max_length": length,
             "sha256": hashlib.sha256((made / "model.onnx").read_bytes()).hexdigest(),
         }
         if role == "generator":

@@ -61,20 +61,24 @@ def export_measured(
     most: float = 0.005,
     limit: int | None = None,
     keep_float: Sequence[str] = (),
+    per_channel: bool = True,
+    calibrate: Path | None = None,
     track: Track = iter,
     say: Callable[[str], None] = print,
 ) -> tuple[float, list[Measured]]:
     """Export `source` to `out` in the smallest form that loses at most `most`; the float figure, and the forms tried.
 
-    The loss of a generator is how much its perplexity grows, as a share. With `keep_float` only that form is measured.
+    The loss of a generator is how much its perplexity grows, as a share. With `keep_float`, without `per_channel`, or with `calibrate` (static)
+    only that form is measured.
     Raises `DataError` where the data does not suit the role.
     """
     say("measuring the float model")
     plain = measure(role, source, settings, data, limit, track)
     tried: list[Measured] = []
-    forms = (("as asked", tuple(keep_float)),) if keep_float else FORMS
+    asked = bool(keep_float) or not per_channel or calibrate is not None
+    forms = (("as asked", tuple(keep_float)),) if asked else FORMS
     for form, kept in forms:
-        made = export(role, source, out, keep_float=kept, progress=say)
+        made = export(role, source, out, keep_float=kept, per_channel=per_channel, calibrate=calibrate, progress=say)
         say(f"measuring {form}")
         figure = measure(role, out, settings, data, limit, track)
         loss = figure / plain - 1 if role == "generator" else plain - figure
@@ -113,12 +117,14 @@ def measure(role: Role, folder: Path, settings: Settings, data: Path, limit: int
     if role == "generator":
         from botkit.evaluation.generator import evaluate_generator
 
-        conversations, _ = formats.read_dialogues(data)
-        if not conversations:
-            raise DataError(f"{data}: conversations are needed ({{'turns'}}) to measure a generator's export.")
+        plain: list[str] = []
+        conversations, _ = formats.read_dialogues(data, plain)
+        if not conversations and not plain:
+            raise DataError(f"{data}: conversations ({{'turns'}}) or texts are needed to measure a generator's export.")
         report = evaluate_generator(
-            registry.load_generator(models, settings.paths), chosen(conversations, limit), [], track=track
-        )
+            registry.load_generator(models, settings.paths), chosen(conversations, limit), [],
+            texts=chosen(plain, limit), track=track,
+        )  # fmt: skip
         return float(report["perplexity"])
     return _recall(registry.load_encoder(models, settings.paths), chosen(formats.read_reading(data), limit), track)
 

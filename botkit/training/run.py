@@ -6,6 +6,7 @@ by Ctrl-C or `kill -9`, goes on from its last whole checkpoint and ends with the
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from botkit import __version__
-from botkit.errors import DataError, MissingExtraError, ModelError
+from botkit.errors import DivergedError, MissingExtraError, ModelError
 from botkit.training.recipe import SCRATCH, Recipe, as_yaml, fingerprint
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, which the libraries below do
@@ -75,6 +76,7 @@ def train(
     """
     try:
         import accelerate  # noqa: F401
+        import safetensors
         import torch
         import transformers
     except ImportError as error:
@@ -87,6 +89,8 @@ def train(
     transformers.set_seed(recipe.seed)
     model = setup.model
     frozen = freeze(model, recipe.freeze)
+    if recipe.quantisation_aware:
+        quantisation_aware(model)
     if recipe.lora:
         model = _with_lora(model, recipe, setup)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -129,8 +133,9 @@ def train(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except OSError as error:
-        if error.errno == 28:
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # torch and safetensors tell of a full disk in words of their own
+        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(out).free < whole * 12:
             raise ModelError(
                 f"{out}: the disk is full. Make room and run the same command again; it goes on from the last checkpoint."
             ) from error
@@ -255,6 +260,46 @@ def freeze(model: Any, parts: tuple[str, ...]) -> int:
     return count
 
 
+def quantisation_aware(model: Any) -> int:
+    """Let every linear layer compute as its int8 export will (Jacob et al. 2018); the number of such layers.
+
+    Weights are rounded to 8 bits per output, activations per matrix, and gradients pass the rounding unchanged (straight-through,
+    Bengio et al. 2013). The weights themselves, and the checkpoints, stay in full precision.
+    """
+    import torch
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    def through(exact: Any, rounded: Any) -> Any:
+        return exact + (rounded - exact).detach()
+
+    def weights(exact: Any, axis: int) -> Any:
+        scale = exact.detach().abs().amax(axis, keepdim=True).clamp(min=1e-12) / 127
+        return through(exact, (exact / scale).round().clamp(-127, 127) * scale)
+
+    def activations(exact: Any) -> Any:
+        low, high = exact.detach().amin().clamp(max=0), exact.detach().amax().clamp(min=0)
+        scale = (high - low).clamp(min=1e-12) / 255
+        zero = (-low / scale).round()
+        return through(exact, ((exact / scale + zero).round().clamp(0, 255) - zero) * scale)
+
+    count = 0
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+
+            def forward(x: Any, layer: Any = module) -> Any:
+                return torch.nn.functional.linear(activations(x), weights(layer.weight, 1), layer.bias)
+        elif isinstance(module, Conv1D):
+
+            def forward(x: Any, layer: Any = module) -> Any:
+                return activations(x) @ weights(layer.weight, 0) + layer.bias
+        else:
+            continue
+        module.forward = forward
+        count += 1
+    return count
+
+
 def _with_lora(model: Any, recipe: Recipe, setup: Any) -> Any:
     try:
         import peft
@@ -284,7 +329,7 @@ def _check_disk(out: Path, parameters: int, kept: int) -> None:
     free = shutil.disk_usage(out).free
     if free < needed:
         raise ModelError(
-            f"{out}: {free / 1e9:.1f} GB are free, the checkpoints of this run need {needed / 1e9:.1f} GB. Make room, lower "
+            f"{out}: {free / 1e6:,.1f} MB are free, the checkpoints of this run need {needed / 1e6:,.1f} MB. Make room, lower "
             "keep_checkpoints, or name another --out."
         )
 
@@ -385,7 +430,7 @@ def _best(history: list[dict[str, Any]], metric: str, greater: bool) -> dict[str
     if metric == "loss":
         found["perplexity"] = math.exp(min(found["loss"], 700.0))
     if not all(math.isfinite(value) for value in found.values()):
-        raise DataError("The loss is no longer a number. Lower the learning rate, or raise warm_up.")
+        raise DivergedError("The loss is no longer a number. Lower the learning rate, or raise warm_up.")
     return found
 
 
@@ -460,7 +505,7 @@ A {recipe.task} trained by `botkit train` ({__version__}) from `{recipe.base}`.
 ## Made by
 
 ```
-botkit train {recipe.task} --config recipe.yaml
+botkit train {recipe.task} --recipe recipe.yaml --out FOLDER
 ```
 
 ```yaml

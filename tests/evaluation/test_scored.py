@@ -148,3 +148,26 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert json.loads(lines[0])["figures"]["accuracy"]["verdict"] == "better"
     assert json.loads(lines[1]) == {"out": str(tmp_path / "r.html")}
+
+
+def test_classes_are_compared_by_their_macro_figures_too() -> None:
+    wanted = ["a"] * 90 + ["b"] * 10
+    good = [*(["a"] * 90), *(["b"] * 9), "a"]
+
+    def scored(said: list[str]) -> list[Scored]:
+        return [
+            Scored(str(n), {"accuracy": float(one == right)}, {}, right, one)
+            for n, (one, right) in enumerate(zip(said, wanted, strict=True))
+        ]
+
+    report = compare(scored(["a"] * 100), scored(good))["figures"]
+    assert report["macro_recall"]["first"] == pytest.approx(0.5)
+    assert report["macro_recall"]["second"] == pytest.approx(0.95)
+    assert report["macro_f1"]["verdict"] == "better"
+    assert report["macro_f1"]["p"] < 0.05
+    low, high = report["macro_recall"]["interval"]
+    assert low <= 0.45 <= high
+    assert (report["macro_f1"]["wins"], report["macro_f1"]["losses"]) == (9, 0)
+    same = compare(scored(good), scored(good))["figures"]["macro_f1"]
+    assert (same["difference"], same["verdict"]) == (0.0, "no difference shown")
+    assert same["p"] == 1.0

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from botkit.cli import main
 from botkit.config import load_settings
@@ -15,9 +18,10 @@ from botkit.evaluation.generator import evaluate_generator
 from botkit.evaluation.qa import evaluate_open_book, evaluate_questions, plain
 from botkit.evaluation.reader import evaluate_reader
 from botkit.evaluation.retrieval import HALVES, evaluate_retrieval
+from botkit.evaluation.scored import read_predictions
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.messages import Turn
-from botkit.models.generator import OnnxGenerator
+from botkit.models.generator import OnnxGenerator, text_log_likelihood
 from tests.models.tiny import make_generator, make_sentiment
 from tests.parts import OverlapReader, Parrot, WordSentiment
 
@@ -286,3 +290,44 @@ def test_a_missing_file_is_an_error_in_words(tmp_path: Path, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert json.loads(out)["error"]["type"] == "DataError"
     assert "cannot be read" in err
+
+
+def test_plain_texts_have_a_perplexity_and_replies_can_be_compared_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = str(make_generator(tmp_path / "g", replies={"friendly": "ab"}).folder)
+    for name, model, rows in (
+        ("texts", "builtin", [{"text": "春眠不觉晓"}, {"text": "How are you?"}]),
+        ("turns", tiny, [{"turns": ["x", "ab"]}, {"turns": ["x", "zz", "y", "ab"]}]),
+    ):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        told = tmp_path / f"{name}.predictions.jsonl"
+        arguments = ["generator", "--data", str(file), "--model", model, "--predictions", str(told)]
+        with pytest.raises(SystemExit) as ended:
+            main(["evaluate", *arguments, "--intervals", "--slices", "--json"])
+        assert not ended.value.code
+        report = json.loads(capsys.readouterr().out)
+        scored = read_predictions(told)
+        assert report["perplexity"] > 1
+        assert report["n"] == len(scored) == (2 if name == "texts" else 3)
+        assert report["log_probability"] == pytest.approx(
+            sum(one.scores["log_probability"] for one in scored) / len(scored), abs=1e-5
+        )
+        assert report["intervals"]["log_probability"]["low"] <= report["log_probability"]
+        assert "language" in report["slices"]
+
+
+def test_a_long_text_is_read_in_stretches_of_the_context() -> None:
+    class Counting:
+        """Says that each token is followed by the next number, with the probability of one half."""
+
+        def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
+            logits = np.full(20, -np.inf, dtype=np.float32)
+            logits[[(ids[-1] + 1) % 20, 19]] = 0
+            return logits
+
+    log_probability, count = text_log_likelihood(Counting, range(10), 4)
+    assert count == 3 + 3 + 1, "the first token of each stretch is given"
+    assert log_probability == pytest.approx(count * math.log(0.5))
+    assert text_log_likelihood(Counting, [3], 4) == (0.0, 0)

@@ -7,7 +7,8 @@ import pytest
 
 from botkit.cli import main
 from botkit.config import load_settings
-from botkit.errors import DataError
+from botkit.errors import DataError, ModelError
+from botkit.training.export import calibration_samples, export
 from botkit.training.quantisation import FORMS, export_measured
 from botkit.training.recipe import load_recipe
 from botkit.training.run import train
@@ -133,3 +134,35 @@ def test_models_from_nothing_can_talk_and_continue(tmp_path: Path, capsys: pytes
                 )
             assert not ended.value.code
             assert json.loads(capsys.readouterr().out)["texts"] == [said], architecture
+
+
+def test_scales_of_activations_may_be_fixed_from_rows(classifier: Path, tmp_path: Path) -> None:
+    import onnx
+
+    data = tones(tmp_path / "v.jsonl", 30, seed=5)
+    settings = load_settings(None, tmp_path / "home")
+    _, tried = export_measured(
+        "classifier", classifier, tmp_path / "out", settings, data, calibrate=data, most=1, say=lambda _: None
+    )
+    assert [one.form for one in tried] == ["as asked"]
+    assert tried[0].loss < 0.2
+    kinds = {node.op_type for node in onnx.load(str(tmp_path / "out" / "model.onnx")).graph.node}
+    assert "QuantizeLinear" in kinds
+    assert "DynamicQuantizeLinear" not in kinds
+
+
+def test_a_scale_for_each_layer_instead_of_each_output(classifier: Path, tmp_path: Path) -> None:
+    import onnx
+
+    def scales(per_channel: bool) -> list[int]:
+        folder = tmp_path / str(per_channel)
+        export("classifier", classifier, folder, per_channel=per_channel, progress=lambda _: None)
+        stored = onnx.load(str(folder / "model.onnx")).graph.initializer
+        return [len(one.dims) for one in stored if one.name.endswith("_scale")]
+
+    assert sum(scales(True)) > sum(scales(False))
+
+
+def test_a_generator_is_not_quantised_statically(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Leave --static out"):
+        calibration_samples("generator", tmp_path / "d.jsonl", tmp_path / "t.json", ["input_ids"], 16)

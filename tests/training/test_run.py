@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -18,7 +19,8 @@ from safetensors.torch import load_file
 from botkit.errors import DataError, ModelError
 from botkit.training.recipe import Recipe, load_recipe
 from botkit.training.restore import restore
-from botkit.training.run import Trained, freeze, train, whole
+from botkit.training.run import Trained, freeze, quantisation_aware, train, whole
+from tests.models.tiny import make_sentiment
 from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -298,3 +300,77 @@ def test_a_shipped_model_can_be_turned_back(role: str, tmp_path: Path) -> None:
         texts = ["How much is delivery?", "送货要多少钱？"]
         first, second = SentenceTransformer(str(folder)).encode(texts), OnnxEncoder(BUILTIN_FOLDER / role).encode(texts)
         assert ((first * second).sum(1) > 0.97).all()
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_told(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0})())
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 162752 vs 162640")
+
+    monkeypatch.setattr("torch.save", full)
+    with pytest.raises(ModelError, match="the disk is full"):
+        run("classifier", tones(tmp_path / "t.jsonl", 16), bert, tmp_path / "out")
+
+
+def test_training_that_knows_of_the_rounding_loses_less_by_it(bert: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(bert, num_labels=2)
+    linear = model.classifier
+    x = torch.linspace(-1, 1, linear.in_features)[None]
+    exact = linear(x)
+    names = set(model.state_dict())
+    assert quantisation_aware(model) == sum(isinstance(one, torch.nn.Linear) for one in model.modules())
+    rounded = linear(x)
+    assert 0 < (rounded - exact).abs().max() < 0.05
+    rounded.sum().backward()
+    assert linear.weight.grad is not None and linear.weight.grad.abs().sum() > 0
+    assert set(model.state_dict()) == names, "checkpoints are those of the plain model"
+    trained = run("classifier", tones(tmp_path / "t.jsonl", 16), bert, tmp_path / "out", quantisation_aware=True)
+    assert trained.steps
+
+
+def test_the_card_names_a_command_that_exists(bert: Path, tmp_path: Path) -> None:
+    run("classifier", tones(tmp_path / "t.jsonl", 16), bert, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "botkit train classifier --recipe recipe.yaml --out FOLDER" in card
+
+
+def test_a_base_of_another_kind_is_refused_before_training(bert: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "d.jsonl", [{"turns": ["hi", "hello"]}, {"turns": ["bye", "see you"]}] * 4)
+    with pytest.raises(ModelError, match="reads in both directions and cannot generate"):
+        run("generator", rows, bert, tmp_path / "out")
+    sets = ["scratch.vocabulary=300", "scratch.width=32", "scratch.layers=1"]
+    decoder = run("generator", rows, None, tmp_path / "decoder", *sets, base="scratch").folder
+    with pytest.raises(ModelError, match=r"no \[CLS\] token"):
+        run("reader", questions(tmp_path / "q.jsonl"), decoder, tmp_path / "reader")
+
+
+def test_an_exported_classifier_is_no_base(tmp_path: Path) -> None:
+    from botkit.cli.train import trainable
+    from botkit.config import load_settings
+
+    made = make_sentiment(tmp_path / "c").folder
+    manifest = json.loads((made / "botkit.json").read_text(encoding="utf-8"))
+    (made / "botkit.json").write_text(json.dumps(manifest | {"role": "classifier"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="an exported classifier cannot be trained further"):
+        trainable(str(made), "sentiment", load_settings(None, tmp_path / "home"))
+
+
+def test_a_full_disk_anywhere_is_an_error_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from botkit.cli import main
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "notes.txt")
+
+    monkeypatch.setattr("botkit.data.stats.describe", full)
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "stats", str(tones(tmp_path / "t.jsonl", 16)), "--json"])
+    assert ended.value.code == 1
+    told = capsys.readouterr()
+    assert told.err == "error: notes.txt: No space left on device.\n"
+    assert json.loads(told.out)["error"]["message"] == "notes.txt: No space left on device."

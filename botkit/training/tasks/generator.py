@@ -14,7 +14,7 @@ from typing import Any, Final
 from botkit.data.jsonl import objects, read_text
 from botkit.data.rows import Row, check, kind_of
 from botkit.data.splits import split
-from botkit.errors import DataError
+from botkit.errors import DataError, ModelError
 from botkit.training.generator import PERSONAS, SPECIAL
 from botkit.training.recipe import HUB, SCRATCH, Recipe, SourceConfig
 from botkit.training.tasks.common import Setup, hub_rows, load_model, with_dropout
@@ -59,6 +59,7 @@ def setup(recipe: Recipe, base: Path | None) -> Setup:
         from botkit.models import recurrent  # noqa: F401  (so that a recurrent base loads)
 
         model, tokenizer = load_model("AutoModelForCausalLM", base, **_dropouts(base, recipe))
+        _looks_back_only(model, base)
         _add_special(model, tokenizer)
         positions = getattr(model.config, "n_positions", None) or getattr(model.config, "max_position_embeddings", None)
         length = min(recipe.max_length, positions or recipe.max_length)
@@ -249,6 +250,18 @@ def _dropouts(base: Path, recipe: Recipe) -> dict[str, float]:
     known = transformers.AutoConfig.from_pretrained(base).to_dict()
     names = ("resid_pdrop", "embd_pdrop", "dropout", "attention_dropout", "hidden_dropout")
     return with_dropout(recipe.dropout, [name for name in names if name in known])
+
+
+def _looks_back_only(model: Any, base: Path) -> None:
+    """Raise `ModelError` for an encoder: its layers see the words that a generator has to foresee."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    kind = model.config.model_type
+    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(model.config, "is_decoder", False):
+        raise ModelError(
+            f"{base}: a {kind} model reads in both directions and cannot generate. Choose a language model as the base "
+            "(such as GPT-2 or builtin), or scratch."
+        )
 
 
 def _add_special(model: Any, tokenizer: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from botkit.data.rows import language_of
-from botkit.errors import DataError
+from botkit.errors import DataError, ModelError
 from botkit.evaluation.metrics import best_over, mean
 from botkit.training.recipe import Recipe
 from botkit.training.tasks.common import Setup, SourcedRow, load_model, read_sources, shortest_limit, with_dropout
@@ -25,6 +25,11 @@ def setup(recipe: Recipe, base: Path) -> Setup:
     train, valid = read_sources(recipe.data, "reading", recipe.seed)
     options = with_dropout(recipe.dropout, ("hidden_dropout_prob",))
     model, tokenizer = load_model("AutoModelForQuestionAnswering", base, **options)
+    if tokenizer.cls_token_id is None:
+        raise ModelError(
+            f'{base}: its tokenizer has no [CLS] token, which stands for "no answer" in a reader. Choose an encoder such as BERT '
+            "or MiniLM as the base."
+        )
     length = shortest_limit(tokenizer, model, recipe.max_length)
     collate = DataCollatorWithPadding(tokenizer)
     learnt, _ = windows(train, tokenizer, length, recipe.stride)
