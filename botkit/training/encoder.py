@@ -141,14 +141,10 @@ class Bilingual(nn.Module):
         return nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], size: int = 32) -> Tensor:
-        """Vectors of many texts, without gradients; the shortest are taken together."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        parts = [self([texts[i] for i in order[at : at + size]]) for at in range(0, len(order), size)]
-        vectors = torch.cat(parts)
-        back = torch.empty_like(vectors)
-        back[order] = vectors
-        return back
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of many texts, without gradients."""
+        vectors: Tensor = self(texts)
+        return vectors
 
 
 def contrast(questions: Tensor, texts: Tensor, batch: Sequence[Pair]) -> Tensor:
@@ -203,6 +199,8 @@ def main() -> None:
     parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.english_weights and arguments.teacher == "none":
+        parser.error("--english-weights are those of the teacher: name one with --teacher")
 
     from transformers import AutoModel, AutoTokenizer
 
@@ -215,8 +213,7 @@ def main() -> None:
         teacher = Bilingual(AutoModel.from_pretrained(folder, **plain), AutoTokenizer.from_pretrained(folder)).eval()
     tokenizer = AutoTokenizer.from_pretrained(arguments.base)
     model = Bilingual(AutoModel.from_pretrained(arguments.base, **plain), tokenizer, arguments.length)
-    if arguments.english_weights:
-        assert teacher is not None, "--english-weights are the teacher's"
+    if arguments.english_weights and teacher:
         take_english(model.transformer, teacher.transformer)
     if arguments.freeze_words:
         model.transformer.get_input_embeddings().requires_grad_(False)  # type: ignore[operator]
