@@ -204,6 +204,7 @@ _SECRET_NAME: Final = re.compile(r"(?i)(token|secret|password|api_?key)$")
 _PATH_KEYS: Final = (("home",), ("plugins_dir",), ("knowledge", "paths"), ("logging", "file"))
 _LARGEST_FILE: Final = 1_000_000
 _DEEPEST: Final = 50
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _MOST_VALUES: Final = 100_000
 """An alias stands for its whole anchor, so a short file may unfold without end."""
 _MASK: Final = "********"
@@ -275,7 +276,7 @@ class ConfigFile:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             values: dict[str, Any] = {}
-            for key_node, value_node in node.value:
+            for key_node, value_node in self._merged(node, path):
                 key, line = str(key_node.value), key_node.start_mark.line + 1
                 if key in values:
                     self._fail(line, f"{dotted((*path, key))}: this key stands twice")
@@ -293,6 +294,22 @@ class ConfigFile:
             why = getattr(error, "problem", None) or str(error)
             self._fail(node.start_mark.line + 1, f"{dotted(path)}: not a valid value: {why}")
             return None
+
+    def _merged(self, node: yaml.MappingNode, path: Place) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The pairs of a mapping, those of its merge key (`<<: *defaults`) first, but for keys that it sets itself."""
+        pairs: list[tuple[yaml.Node, yaml.Node]] = list(node.value)
+        own = [pair for pair in pairs if pair[0].tag != _MERGE]
+        if len(own) == len(pairs):
+            return pairs
+        try:
+            _constructor().flatten_mapping(node)
+        except yaml.YAMLError as error:
+            why = getattr(error, "problem", None) or str(error)
+            self._fail(node.start_mark.line + 1, f"{dotted((*path, '<<'))}: not a valid value: {why}")
+            return own
+        taken = {str(key.value) for key, _ in own}
+        merged = {str(key.value): (key, value) for key, value in node.value[: len(node.value) - len(own)]}
+        return [*(pair for key, pair in merged.items() if key not in taken), *own]
 
     def _filled(self, text: str, path: Place) -> str:
         def value(match: re.Match[str]) -> str:

@@ -220,7 +220,8 @@ class Engine:
             turn.small_talk = self.parts.small_talk().probability(turn.text)
         if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
             return small_talk_decision(turn.small_talk)
-        where = SearchFilter(documents=turn.message.documents, tags=turn.message.tags)
+        message = turn.message
+        where = SearchFilter(documents=message.documents, tags=message.tags, language=message.source_language)
         turn.hits = await self._retrieve(turn, turn.query, where)
         await self._read(turn)
         for query in resolution.alternatives[:_ALTERNATIVES]:

@@ -33,7 +33,7 @@ class Message:
 
     `conversation` identifies the thread of talk and `sender` the person in it; both are opaque
     strings chosen by the adapter. `language` overrides detection. `tags` and `documents`, where not
-    empty, restrict the knowledge searched.
+    empty, restrict the knowledge searched, and so does `source_language` where it is set.
     """
 
     text: str
@@ -43,6 +43,7 @@ class Message:
     language: Language | None = None
     tags: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
+    source_language: Language | None = None
     id: str = field(default_factory=new_id)
     sent_at: datetime = field(default_factory=_now)
 

@@ -95,6 +95,12 @@ def test_a_mistake_names_its_line(tmp_path: Path, text: str, said: str) -> None:
     assert said in problems(tmp_path, text)
 
 
+def test_a_merge_key_gives_what_the_section_does_not_set(tmp_path: Path) -> None:
+    text = "adapters:\n  a: &shared\n    x: 1\n    y: 1\n  b:\n    <<: *shared\n    y: 2\n"
+    assert load_settings(written(tmp_path, text)).config.adapters["b"] == {"x": 1, "y": 2}
+    assert "config.yaml:1: bot.<<: not a valid value: expected a mapping" in problems(tmp_path, "bot: {<<: 5}\n")
+
+
 def test_an_unset_variable_hides_no_other_mistake(tmp_path: Path) -> None:
     text = "models:\n  generator:\n    api_key: ${NOT_SET_ANYWHERE}\n    seed: ${NOT_SET_EITHER}\nretreival: 1\n"
     told = problems(tmp_path, text).splitlines()

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 
+def _language(name: str | None, option: str) -> Language | None:
+    if name is None:
+        return None
+    if name == "en":
+        return "en"
+    if name == "zh":
+        return "zh"
+    raise typer.BadParameter("choose en or zh", param_hint=option)
+
+
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.", show_default=False)],
@@ -27,6 +37,9 @@ def ask(
     document: Annotated[list[str] | None, typer.Option("--document", help="Search only this document.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Search only documents with this tag.")] = None,
     language: Annotated[str | None, typer.Option("--lang", help="en or zh; detected by default.")] = None,
+    source_language: Annotated[
+        str | None, typer.Option("--source-lang", help="Search only documents in this language: en or zh.")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     home: HomeOption = None,
@@ -34,16 +47,14 @@ def ask(
     """Answer one question from the documents, with its source."""
     from botkit.engine import load
 
-    if language not in (None, "en", "zh"):
-        raise typer.BadParameter("choose en or zh", param_hint="--lang")
-    spoken: Language | None = "zh" if language == "zh" else "en" if language == "en" else None
     message = Message(
         question,
         conversation=conversation or f"ask-{new_id()[:12]}",
         adapter="ask",
-        language=spoken,
+        language=_language(language, "--lang"),
         documents=tuple(document or ()),
         tags=tuple(tag or ()),
+        source_language=_language(source_language, "--source-lang"),
     )
 
     async def once() -> Reply:

@@ -134,6 +134,7 @@ def _show(report: IngestReport, as_json: bool) -> None:
     console.print(f"{report.chunks} new passages in {report.seconds:.1f} s", style="dim")
     _show_left_out(report.failed, "failed", "red")
     _show_left_out(report.skipped, "skipped", "yellow")
+    _show_left_out(report.incomplete, "left out", "yellow")
 
 
 def _show_left_out(files: list[LeftOut], label: str, style: str) -> None:

@@ -94,14 +94,8 @@ def trainable(name: str, role: str, settings: Settings) -> Path:
     folder = BUILTIN_FOLDER / wanted if given == BUILTIN else model_folder(name, wanted, settings.paths)
     if not (folder / GRAPH).is_file() or (folder / "model.safetensors").is_file():
         return folder
-    from botkit.errors import ModelError
-    from botkit.models.manifest import read_manifest
     from botkit.training.restore import restore
 
-    if (made := read_manifest(folder).role) not in ROLES:
-        raise ModelError(
-            f"{folder}: an exported {made} cannot be trained further. Name the folder that it was exported from as the base."
-        )
     target = settings.paths.models / f".{folder.name}-{digest(folder / GRAPH)[:12]}"
     if not (target / "config.json").is_file():
         restore(folder, target)

@@ -62,7 +62,10 @@ class UnreadableDocument(DocumentError):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a converter makes of a file: Markdown (or plain text), and what the format itself says of it."""
+    """What a converter makes of a file: Markdown (or plain text), and what the format itself says of it.
+
+    `left_out` names the parts that could not be read, and why.
+    """
 
     text: str
     media_type: str = "text/markdown"
@@ -71,6 +74,7 @@ class Content:
     tags: tuple[str, ...] = ()
     pages: tuple[Page, ...] = ()
     faq: tuple[FaqEntry, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
 
 
 Converter: TypeAlias = Callable[[bytes, str], Content]
@@ -125,6 +129,7 @@ def document_from_bytes(
         tags=tuple(dict.fromkeys((*tags, *content.tags))),
         pages=content.pages,
         faq=content.faq,
+        left_out=content.left_out,
     )
 
 

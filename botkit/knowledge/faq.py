@@ -29,7 +29,7 @@ def read_table(text: str, suffix: str, title: str) -> Content:
     """The FAQ in a CSV, TSV, JSON, JSON Lines or YAML text.
 
     Raises `UnreadableDocument` with the reason "not_faq" where there are no question and answer columns, and
-    "broken" where the text does not parse or an entry lacks one of the two.
+    "broken" where the text does not parse or no entry has both.
     """
     if suffix in (".csv", ".tsv"):
         return faq_content(_csv_rows(text, suffix), title, _MEDIA_TYPES[suffix])
@@ -54,7 +54,7 @@ def faq_content(
     """Markdown with a heading for each question, and the entries with their places in it.
 
     `rows` pairs each row with its number in the file, for messages. A question given as a list is one entry
-    for each wording.
+    for each wording. A row without a question or an answer is left out, and `left_out` says so.
     """
     names = [str(name) for name in dict.fromkeys(name for _, row in rows for name in row)]
     question_name, answer_name = _find(names, QUESTION_NAMES), _find(names, ANSWER_NAMES)
@@ -63,23 +63,27 @@ def faq_content(
     tag_name = _find(names, TAG_NAMES)
     text = f"# {title}\n"
     entries: list[FaqEntry] = []
+    left_out: list[str] = []
     for number, row in rows:
         answer = _cell(row.get(answer_name))
         asked = row.get(question_name)
         questions = [_cell(item) for item in (asked if isinstance(asked, list) else [asked])]
         questions = [" ".join(question.split()) for question in questions if question]
-        if not answer and not questions:
-            continue
         if not answer or not questions:
-            raise UnreadableDocument("broken", f"entry {number} has no {'answer' if questions else 'question'}")
+            if any(_cell(value) for value in row.values()):
+                missing = "answer" if questions else "question" if answer else "question and no answer"
+                left_out.append(f"entry {number} has no {missing}")
+            continue
         text += f"\n## {questions[0]}\n\n"
         start, end = len(text), len(text) + len(answer)
         text += f"{answer}\n"
         row_tags = as_tags(row.get(tag_name)) if tag_name is not None else ()
         entries.extend(FaqEntry(question, answer, start, end, row_tags) for question in questions)
+    if left_out and not entries:
+        raise UnreadableDocument("broken", left_out[0])
     if not entries:
         raise UnreadableDocument("empty", "there are no entries in it")
-    return Content(text, media_type, title=title, tags=tags, faq=tuple(entries))
+    return Content(text, media_type, title=title, tags=tags, faq=tuple(entries), left_out=tuple(left_out))
 
 
 def _with_language(content: Content, language: Any) -> Content:

@@ -51,7 +51,7 @@ class IngestReport:
     """What an ingest did: document ids, and files left out.
 
     `skipped` are files that are no documents; `failed` are documents that could not be read this time, whose
-    earlier state stays.
+    earlier state stays. `incomplete` are parts left out of documents that were read, such as a question without an answer.
     """
 
     read: list[str] = field(default_factory=list)
@@ -60,6 +60,7 @@ class IngestReport:
     unchanged: int = 0
     skipped: list[LeftOut] = field(default_factory=list)
     failed: list[LeftOut] = field(default_factory=list)
+    incomplete: list[LeftOut] = field(default_factory=list)
     chunks: int = 0
     seconds: float = 0.0
     dry_run: bool = False
@@ -205,6 +206,7 @@ class Ingester:
         if not chunks:
             raise UnreadableDocument("empty", "there is no text in it")
         (self.report.read if known is None else self.report.replaced).append(id)
+        self.report.incomplete += [LeftOut(str(path), "entry", part) for part in document.left_out]
         self.report.chunks += len(chunks)
         if not self.report.dry_run:
             self._pending.append(

@@ -38,6 +38,7 @@ class Document:
     `id` is the path as the library knows it (relative to the ingested folder where there is one, "/" as the
     separator) and `path` the absolute path it was read from. For Markdown and plain text, `text` is
     the decoded file itself, so offsets hold in the original too. `digest` is the SHA-256 of the file's bytes.
+    `left_out` names parts that could not be read; the library does not keep it.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Document:
     tags: tuple[str, ...] = ()
     pages: tuple[Page, ...] = ()
     faq: tuple[FaqEntry, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

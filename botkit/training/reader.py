@@ -7,12 +7,15 @@ answer" as in SQuAD 2.0 (Rajpurkar et al. 2018). Two things differ from the text
 passages and not one given paragraph. Contexts are cropped to the passage length the bot uses, at
 sentence ends. And questions are also paired with the passages most like their own that do not
 answer them, so that the reader learns to decline a good-looking wrong passage.
+
+Several processes, each with its core, share the work: `torchrun --nproc-per-node 2 -m botkit.training.reader …`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
 from collections import defaultdict
@@ -29,6 +32,7 @@ from botkit.messages import Language
 from botkit.text import coverage, terms
 from botkit.training.help_centres import help_centres
 from botkit.training.small_talk import rows
+from botkit.training.unanswerable import altered_question
 
 CROP_CHARACTERS: dict[Language, int] = {"en": 640, "zh": 190}
 LONGEST = 320
@@ -119,6 +123,25 @@ def hard_negatives(questions: Sequence[Question], count: int, generator: random.
     return chosen
 
 
+def altered_questions(questions: Sequence[Question], count: int, generator: random.Random) -> list[Question]:
+    """English questions with a name, a number or a word changed, beside the passage that answered them before."""
+    by_title: dict[str, list[str]] = defaultdict(list)
+    for question in questions:
+        if question.context not in by_title[question.title]:
+            by_title[question.title].append(question.context)
+    found: list[Question] = []
+    for one in generator.sample(questions, len(questions)):
+        if one.start is None:
+            continue
+        near = [one.context] if generator.random() < 0.6 else by_title[one.title][:40]
+        changed = altered_question(one.question, one.context[one.start : one.end], near, generator)
+        if changed:
+            found.append(Question(changed, one.context, None, 0, one.title, one.language))
+        if len(found) == count:
+            break
+    return found
+
+
 def help_centre_questions(language: Language, generator: random.Random) -> list[Question]:
     """Questions to help centres: answered, near misses, and asked of another passage of the same organisation."""
     passages = help_centres(language)
@@ -157,12 +180,18 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
 
 
 def mixture(
-    data: Path, generator: random.Random, one_sentence: int = 5_000, public: float = 1.0, chinese_share: float = 1.0
+    data: Path,
+    generator: random.Random,
+    one_sentence: int = 5_000,
+    public: float = 1.0,
+    chinese_share: float = 1.0,
+    altered: int = 0,
 ) -> Iterator[Question]:
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
 
     `public` is the share of the public sets' questions that is drawn, `chinese_share` of the Chinese ones among them;
-    help-centre questions are always all there.
+    help-centre questions are always all there. `altered` SQuAD questions, and half as many short ones, are also there
+    changed, so that their passages no longer answer them.
     """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
@@ -170,7 +199,12 @@ def mixture(
     chosen = [*squad, *hard_negatives(squad, 2_000, generator)]
     chosen += read_questions(data / "qa/qed_train.jsonl.gz")
     chosen += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 500)
-    chosen += generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), one_sentence)
+    short = generator.sample(read_questions(data / "qa/qamr_train.jsonl.gz"), one_sentence)
+    chosen += [
+        *short,
+        *altered_questions(squad, altered, generator),
+        *altered_questions(short, altered // 2, generator),
+    ]
     in_chinese = [*chinese, *generator.sample(taiwan, 3_000)]
     in_chinese += hard_negatives(chinese, 700, generator) + hard_negatives(taiwan, 500, generator)
     # a crop of a long Chinese context that misses the answer is a natural unanswerable question
@@ -190,9 +224,17 @@ def mixture(
 
 
 def batches(
-    questions: Sequence[Question], tokenizer: Any, tokens: int, generator: random.Random
+    questions: Sequence[Question],
+    tokenizer: Any,
+    tokens: int,
+    generator: random.Random,
+    workers: int = 1,
+    worker: int = 0,
 ) -> Iterator[dict[str, Tensor]]:
-    """Padded batches of similar lengths with about `tokens` tokens each, in random order."""
+    """Padded batches of similar lengths with about `tokens` tokens each, in random order.
+
+    Of several workers with the same random state each gets its own batches, all the same number of them.
+    """
     encoded: list[tuple[list[int], list[int], int, int]] = []
     for begin in range(0, len(questions), 512):
         part = questions[begin : begin + 512]
@@ -202,6 +244,7 @@ def batches(
             truncation="only_second",
             max_length=LONGEST,
             return_offsets_mapping=True,
+            return_token_type_ids=True,
         )
         for i, question in enumerate(part):
             sequence = output.sequence_ids(i)
@@ -214,7 +257,7 @@ def batches(
             groups.append([])
         groups[-1].append(i)
     generator.shuffle(groups)
-    for group in groups:
+    for group in groups[worker : len(groups) // workers * workers : workers]:
         width = max(len(encoded[i][0]) for i in group)
         ids = torch.zeros((len(group), width), dtype=torch.long)
         types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
@@ -261,11 +304,16 @@ def main() -> None:
     parser.add_argument("--one-sentence", type=int, default=5_000, help="QAMR questions in a pass")
     parser.add_argument("--public", type=float, default=1.0, help="share of the public sets' questions in a pass")
     parser.add_argument("--chinese", type=float, default=1.0, help="share of the Chinese ones among them")
+    parser.add_argument("--altered", type=int, default=0, help="questions in a pass that are changed to have no answer")
+    parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
+    workers, worker = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if workers > 1:
+        torch.distributed.init_process_group("gloo")
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.base)
@@ -273,8 +321,10 @@ def main() -> None:
     model = AutoModelForQuestionAnswering.from_pretrained(
         arguments.base, attn_implementation="sdpa", attention_probs_dropout_prob=0.0
     )
+    if arguments.freeze_words:
+        model.get_input_embeddings().requires_grad_(False)
     decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embeddings" not in n]
-    kept = [p for n, p in model.named_parameters() if p.ndim <= 1 or "embeddings" in n]
+    kept = [p for n, p in model.named_parameters() if (p.ndim <= 1 or "embeddings" in n) and p.requires_grad]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.01}, {"params": kept, "weight_decay": 0.0}],
         lr=arguments.rate,
@@ -292,6 +342,7 @@ def main() -> None:
         generator.seed(arguments.seed + int(done * 1000))
         print(f"resuming after {done:.2f} passes", flush=True)
 
+    parallel = nn.parallel.DistributedDataParallel(model) if workers > 1 else model
     started = saved = time.monotonic()
     step = seen = 0
     losses: list[float] = []
@@ -299,11 +350,22 @@ def main() -> None:
     progress = 0.0
     while progress < 1:
         questions = list(
-            mixture(arguments.data, generator, arguments.one_sentence, arguments.public, arguments.chinese)
+            mixture(
+                arguments.data,
+                generator,
+                arguments.one_sentence,
+                arguments.public,
+                arguments.chinese,
+                arguments.altered,
+            )
         )
-        for batch in batches(questions, tokenizer, arguments.tokens, generator):
+        for batch in batches(questions, tokenizer, arguments.tokens, generator, workers, worker):
             spent = spent_before + (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, spent / arguments.minutes)
+            if workers > 1:  # one clock for all, so that they end at the same step
+                clock = torch.tensor([progress], dtype=torch.float64)
+                torch.distributed.broadcast(clock, 0)
+                progress = clock.item()
             if progress >= 1:
                 break
             decay = 1 - progress * (1 - arguments.last_rate)
@@ -312,7 +374,7 @@ def main() -> None:
                 group["lr"] = rate
             start, end = batch.pop("start"), batch.pop("end")
             with torch.autocast("cpu", torch.bfloat16):
-                output = model(**batch)
+                output = parallel(**batch)
             hidden = batch["attention_mask"] == 0
             first = output.start_logits.float().masked_fill(hidden, -1e4)
             last = output.end_logits.float().masked_fill(hidden, -1e4)
@@ -321,21 +383,23 @@ def main() -> None:
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            step, seen, done = step + 1, seen + len(start), done + len(start) / len(questions)
+            step, seen, done = step + 1, seen + len(start) * workers, done + len(start) * workers / len(questions)
             losses.append(loss.item())
-            if step % 50 == 0:
+            if step % 50 == 0 and worker == 0:
                 speed = seen / (time.monotonic() - started)
                 print(
                     f"step {step} passes {done:.2f} loss {np.mean(losses[-50:]):.3f} rate {rate:.2e} "
                     f"{speed:.1f} examples/s {spent:.1f} min {progress:.0%}",
                     flush=True,
                 )
-            if time.monotonic() - saved > 300:
+            if time.monotonic() - saved > 300 and worker == 0:
                 saved = time.monotonic()
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done, "spent": spent}
                 torch.save(state, state_file.with_suffix(".new"))
                 state_file.with_suffix(".new").replace(state_file)
                 model.save_pretrained(arguments.out)
+    if worker:
+        return
     model.save_pretrained(arguments.out)
     notes = {"passes": round(done, 3), "steps": step, "final_loss": float(np.mean(losses[-200:]))}
     (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")

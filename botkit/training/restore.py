@@ -22,6 +22,7 @@ _CLASSES: Final = {
     "encoder": "AutoModel",
     "reader": "AutoModelForQuestionAnswering",
     "sentiment": "AutoModelForSequenceClassification",
+    "classifier": "AutoModelForSequenceClassification",
     "generator": "AutoModelForCausalLM",
 }
 _SPECIAL: Final = (
@@ -60,7 +61,10 @@ def restore(folder: Path, out: Path) -> Path:
         if found is None:
             if name in tied or ".pooler." in f".{name}" or "position_ids" in name or "token_type_ids" in name:
                 continue
-            raise ModelError(f"{folder}: the graph has no weight {name}; this model cannot be turned back.")
+            raise ModelError(
+                f"{folder}: the graph has no weight {name}; this model cannot be turned back. "
+                "Name the folder that it was exported from as the base."
+            )
         if found.shape != tuple(parameter.shape):
             raise ModelError(
                 f"{folder}: the weight {name} is {found.shape} in the graph, not {tuple(parameter.shape)}."

@@ -176,6 +176,18 @@ def test_several_wordings_share_one_answer() -> None:
     assert len({(entry.start, entry.end) for entry in document.faq}) == 1
 
 
+def test_rows_without_a_question_or_an_answer_are_left_out_and_told() -> None:
+    document = read("question,answer,by\nHow?,,me\n,,\n,So.,\nWhen?,Now.,\n,,me\n", "a.csv")
+    assert [(entry.question, entry.answer) for entry in document.faq] == [("When?", "Now.")]
+    assert document.left_out == (
+        "entry 2 has no answer",
+        "entry 4 has no question",
+        "entry 6 has no question and no answer",
+    )
+    rows = [{"question": "When?", "answer": "Now."}, {"q": "How?", "a": "So."}]
+    assert read(json.dumps(rows), "a.json").left_out == ("entry 2 has no question and no answer",)
+
+
 @pytest.mark.parametrize(
     ("data", "name", "expected"),
     [

@@ -20,7 +20,6 @@ from botkit.errors import DataError, ModelError
 from botkit.training.recipe import Recipe, load_recipe
 from botkit.training.restore import restore
 from botkit.training.run import Trained, freeze, quantisation_aware, train, whole
-from tests.models.tiny import make_sentiment
 from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -348,15 +347,26 @@ def test_a_base_of_another_kind_is_refused_before_training(bert: Path, tmp_path:
         run("reader", questions(tmp_path / "q.jsonl"), decoder, tmp_path / "reader")
 
 
-def test_an_exported_classifier_is_no_base(tmp_path: Path) -> None:
+def test_an_exported_classifier_can_learn_further(bert: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     from botkit.cli.train import trainable
     from botkit.config import load_settings
+    from botkit.models.sentiment import TextSentimentClassifier
+    from botkit.training.export import export
 
-    made = make_sentiment(tmp_path / "c").folder
-    manifest = json.loads((made / "botkit.json").read_text(encoding="utf-8"))
-    (made / "botkit.json").write_text(json.dumps(manifest | {"role": "classifier"}), encoding="utf-8")
-    with pytest.raises(ModelError, match="an exported classifier cannot be trained further"):
-        trainable(str(made), "sentiment", load_settings(None, tmp_path / "home"))
+    data = tones(tmp_path / "t.jsonl")
+    trained = run("classifier", data, bert, tmp_path / "out", epochs=8, learning_rate=3e-3)
+    export("classifier", str(trained.folder), tmp_path / "onnx")
+    folder = trainable(str(tmp_path / "onnx"), "classifier", load_settings(None, tmp_path / "home"))
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    exported = TextSentimentClassifier.onnx(tmp_path / "onnx")
+    for text in ("it is good", "it is bad", "so bad"):
+        back = model(**tokenizer(text, return_tensors="pt")).logits.softmax(-1)[0].tolist()
+        told = exported.classify([text])[0].probabilities
+        assert [told[model.config.id2label[i]] for i in range(2)] == pytest.approx(back, abs=0.05)
+    assert run("classifier", data, folder, tmp_path / "further", epochs=1).steps
 
 
 def test_a_full_disk_anywhere_is_an_error_in_words(
