@@ -46,6 +46,10 @@ _NAME: Final = re.compile(
 _PERSON: Final = re.compile(
     rf"(?:是|由|叫|为)((?:(?!的)[{_HAN}]){{2,6}}?)(?:教授|博士|先生|女士|老师|经理|在|于|创|发|写|画|设|，|。|；|$)"
 )
+_OF_A_PERSON: Final = re.compile(
+    r"(.{2,})的[^的]{0,4}(?:人|者|[店雇]主|主[席任编]|[校院店馆会部局市队团船社处科班]长|董事长|[教工厨律医设计]师|[作画专]家|老板|经理|导演|总统|[父母]亲|员)$"
+)
+"""“海港面包店的店主”: “它” after it is the shop."""
 _STOP_BEFORE: Final = "由是在的和与被把了从到对为于及或一部座家，。；、：“《 "
 
 
@@ -137,12 +141,17 @@ def _replaced(
     else:
         names = [name for name in _NAME.findall(subject or topic) if name]
         stands_for = names[0] if len(names) == 1 else subject or topic
+        if len(names) != 1 and (owner := _OF_A_PERSON.match(stands_for)):
+            stands_for = owner[1]
         if pronoun[0] == "它们" and topic:
             stands_for = topic
     if not stands_for:
         return [f"{topic} {body}"], [topic], True
     query = body[: pronoun.start()] + stands_for + body[pronoun.end() :]
     readings = [query]
+    owner = stands_for.rpartition("的")[0]
+    if pronoun[0] not in ("他", "她") and len(owner) >= 2:  # “它” after 黄河的总长 may be the river
+        readings.append(body[: pronoun.start()] + owner + body[pronoun.end() :])
     if topic and topic not in query:
         readings.append(f"{topic} {body}")
     return readings, [stands_for], True

@@ -109,6 +109,8 @@ def test_the_query_reads_like_a_question(question: str, said: list[str], query: 
         ("他多大年纪了？", ["比亚迪的董事长是谁？", "比亚迪的董事长是王传福。"], "王传福多大年纪了？"),
         ("门票多少钱？", ["泰山在哪个省？", "山东省。"], "泰山门票多少钱？"),
         ("那里住着多少人？", ["淮河流域的面积有多大？", "27 万平方公里。"], "淮河流域住着多少人？"),
+        ("它在哪里？", ["海港面包店的店主是谁？", "李明。"], "海港面包店在哪里？"),
+        ("他是哪里人？", ["海港面包店的店主是谁？", "李明。"], "海港面包店的店主是哪里人？"),
         ("可以现金付吗？", ["签证费是多少？", "600 元。"], "签证费可以现金付吗？"),
     ],
 )
@@ -121,6 +123,8 @@ def test_where_several_readings_are_plausible_all_are_offered() -> None:
     assert "长江的发源地在哪里？" in (found.query, *found.alternatives)
     found = ask("利润呢？", "腾讯去年的营收是多少？", "6090 亿元。", language="zh")
     assert "腾讯去年的利润是多少？" in (found.query, *found.alternatives)
+    found = ask("它在哪里？", "黄河的总长是多少？", "5464 公里。", language="zh")
+    assert "黄河在哪里？" in (found.query, *found.alternatives)
 
 
 def test_a_chain_of_follow_ups_keeps_its_subject() -> None:
