@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from textual import events, on, work
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -43,6 +42,19 @@ logger = logging.getLogger(__name__)
 NARROW: Final = 90
 """Columns below which the sources lie over the conversation instead of beside it."""
 _BAR_CELLS: Final = 16
+_KEYS: Final = (
+    ("ctrl+q", "quit", "key_quit"),
+    ("f1", "help", "key_help"),
+    ("f2,ctrl+s", "sources", "key_sources"),
+    ("f3", "rate(1)", "👍"),
+    ("f4", "rate(-1)", "👎"),
+    ("ctrl+n,f5", "new", "key_new"),
+    ("ctrl+o", "switch", "key_open"),
+    ("ctrl+r", "search", "key_search"),
+    ("f8,ctrl+g", "export", "key_export"),
+    ("ctrl+t", "theme", "key_theme"),
+)
+"""Keys, the action, and its name in `words.py`."""
 _THEMES: Final = (
     Theme(
         "botkit-dark",
@@ -82,8 +94,6 @@ class ChatApp(App[None]):
     TITLE = "botkit"
     ENABLE_COMMAND_PALETTE = False
     CSS_PATH: ClassVar[str] = "app.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", priority=True)]
-
     def __init__(self, session: Session, *, dark: bool = True) -> None:
         super().__init__()
         self._session = session
@@ -95,19 +105,15 @@ class ChatApp(App[None]):
         for theme in _THEMES:
             self.register_theme(theme)
         self.theme = _THEMES[0 if dark else 1].name
-        for keys, action, name in (
-            ("f1", "help", "key_help"),
-            ("f2,ctrl+s", "sources", "key_sources"),
-            ("f3", "rate(1)", ""),
-            ("f4", "rate(-1)", ""),
-            ("ctrl+n,f5", "new", "key_new"),
-            ("ctrl+o", "switch", "key_open"),
-            ("ctrl+r", "search", "key_search"),
-            ("f8,ctrl+g", "export", "key_export"),
-            ("ctrl+t", "theme", "key_theme"),
-        ):
-            description = word(name, session.speaks) if name else "👍" if action == "rate(1)" else "👎"
-            self.bind(keys, action, description=description)
+        self._name_keys()
+
+    def _name_keys(self) -> None:
+        """Bind the keys, named in the footer in the language that is spoken now."""
+        for keys, action, name in _KEYS:
+            for key in keys.split(","):
+                self._bindings.key_to_bindings.pop(key, None)
+            description = name if action.startswith("rate") else word(name, self._session.speaks)
+            self._bindings.bind(keys, action, description, priority=action == "quit")
 
     def compose(self) -> ComposeResult:
         """Status, conversation and sources, prompt, keys."""
@@ -353,6 +359,9 @@ class ChatApp(App[None]):
                     await self._ingest(command.argument)
                 case "lang":
                     session.set_language(command.argument)
+                    self._name_keys()
+                    self.refresh_bindings()
+                    self.prompt.placeholder = word("prompt", session.speaks)
                     self._status(self._state)
                     name = word(command.argument, session.speaks)
                     self._say(word("language_set", session.speaks, name=name), "note")

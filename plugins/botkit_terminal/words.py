@@ -48,6 +48,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "key_open": ("Open", "切换"),
     "key_search": ("Search", "搜索"),
     "key_export": ("Export", "导出"),
+    "key_quit": ("Quit", "退出"),
     "key_theme": ("Theme", "主题"),
     "key_back": ("Escape closes this.", "按 Esc 关闭。"),
     "keys": ("Keys", "按键"),

@@ -21,6 +21,7 @@ from botkit_terminal.words import word
 from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._footer import FooterKey
 
 from botkit.errors import ModelError
 from botkit.knowledge.ingest import Progress
@@ -377,6 +378,8 @@ async def test_lang_sets_the_language_of_messages_and_of_the_screen(engine: Scri
         assert engine.heard[-1].language == "zh"
         assert "中文" in status(app)
         assert bubbles(app)[-1].facts.startswith("答案 · 把握 92%")
+        assert {"帮助", "退出"} <= {key.description for key in app.query(FooterKey)}
+        assert app.prompt.placeholder == word("prompt", "zh")
         await say(app, pilot, "/lang fr")
         assert "choose en, zh or auto" in bubbles(app, "error")[-1].text
         await say(app, pilot, "/lang auto")
