@@ -6,7 +6,6 @@ the two. `load_settings` reads the file; every mistake in it is named with file,
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from botkit.errors import ConfigError
+from botkit.text import nearest
 
 Persona = Literal["professional", "friendly", "witty", "caring", "enthusiastic"]
 
@@ -373,8 +373,8 @@ def explain(
     key = dotted((*above, *place))
     if problem["type"] == "extra_forbidden":
         valid = _keys_at(model, place[:-1])
-        near = difflib.get_close_matches(str(place[-1]), valid, n=1, cutoff=0.5)
-        hint = f"did you mean `{near[0]}`?" if near else f"valid keys here: {', '.join(sorted(valid))}"
+        near = nearest(str(place[-1]), valid, cutoff=0.5)
+        hint = f"did you mean `{near}`?" if near else f"valid keys here: {', '.join(sorted(valid))}"
         return f"{key}: unknown key; {hint}"
     expected = str(problem["msg"]).removeprefix("Value error, ")
     if not place and problem["type"] == "value_error":  # about several keys: the message names them
@@ -384,8 +384,8 @@ def explain(
         expected = "expected `key: value` lines below this key"
     secret = hidden or any(_SECRET_NAME.search(str(step)) for step in place)
     found = "" if secret or problem["type"] == "missing" else f", found {problem['input']!r}"
-    near = difflib.get_close_matches(str(problem["input"]), re.findall(r"'([^']+)'", expected), n=1, cutoff=0.5)
-    hint = f"; did you mean `{near[0]}`?" if near and problem["type"] == "literal_error" else ""
+    near = nearest(str(problem["input"]), re.findall(r"'([^']+)'", expected), cutoff=0.5)
+    hint = f"; did you mean `{near}`?" if near and problem["type"] == "literal_error" else ""
     return f"{key}: {expected}{found}{hint}"
 
 

@@ -10,6 +10,7 @@ from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
 from botkit.config import shown
 from botkit.errors import ConfigError
+from botkit.text import nearest
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and show the configuration.")
 
@@ -17,8 +18,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and sh
 @app.command()
 def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Say whether the configuration is right; every mistake with file, line and key."""
-    from difflib import get_close_matches
-
     from botkit.plugins import discover, section_of
 
     settings = settings_from(config, home)
@@ -27,8 +26,8 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
     for name in settings.config.adapters:
         one = found.get(name)
         if one is None:
-            near = get_close_matches(name, found, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "`botkit plugins list` shows those that are."
+            near = nearest(name, found)
+            hint = f"did you mean `{near}`?" if near else "`botkit plugins list` shows those that are."
             warnings.append(f"adapters.{name}: no such adapter is installed; {hint}")
         elif one.adapter is None:
             warnings.append(f"adapters.{name}: {one.problem}.")

@@ -19,6 +19,7 @@ from botkit.knowledge.library import DocumentInfo, Library
 from botkit.knowledge.types import Chunk, Document, Hit, SearchFilter
 from botkit.messages import Language
 from botkit.models import Encoder
+from botkit.text import nearest
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -457,10 +458,8 @@ def _folder_state(folder: Path) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, known)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

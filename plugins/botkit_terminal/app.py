@@ -94,6 +94,7 @@ class ChatApp(App[None]):
     TITLE = "botkit"
     ENABLE_COMMAND_PALETTE = False
     CSS_PATH: ClassVar[str] = "app.tcss"
+
     def __init__(self, session: Session, *, dark: bool = True) -> None:
         super().__init__()
         self._session = session

@@ -7,13 +7,12 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botkit.errors import BotkitError, ConversationError
 from botkit.messages import Event, Language, Message, Reply, Sentiment, Source, new_id
-from botkit.text import visible
+from botkit.text import nearest, visible
 from botkit_terminal.words import language_of, word
 
 if TYPE_CHECKING:
@@ -60,8 +59,8 @@ def parse(text: str) -> Command | None:
         return None
     name = found[1].lower()
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean /{near[0]}?" if near else "/help lists them."
+        near = nearest(name, COMMANDS)
+        hint = f"did you mean /{near}?" if near else "/help lists them."
         raise BotkitError(f"There is no command /{name}; {hint}")
     return Command(name, (found[2] or "").strip())
 
