@@ -22,7 +22,7 @@ from botkit.evidence import Evidence
 from botkit.knowledge.types import Hit
 from botkit.messages import Language, Route
 from botkit.models import Span
-from botkit.text import coverage, enclosing_sentence, terms
+from botkit.text import coverage, enclosing_sentence, same_words, terms
 
 FEATURES: Final[Mapping[str, int]] = {
     "margin": 1,
@@ -49,6 +49,8 @@ a question which names the article's title is rarely answerable.
 MISFIT: Final = 0.5
 """What is left of the probability of an answer of another kind than asked for, such as a length for a price."""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
+SAME_QUESTION: Final = 0.97
+"""Least probability that a stored answer is right where its question was asked in the same words."""
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
 _SMALL_TALK_LIKELY: Final = 0.5
@@ -134,7 +136,12 @@ def candidates(
     stored answer, as it is shown whole.
     """
     described = [
-        Candidate(hits[span.passage], span, features, _believed(features, calibration.probability(features, language)))
+        Candidate(
+            hits[span.passage],
+            span,
+            features,
+            _believed(question, hits[span.passage], features, calibration.probability(features, language)),
+        )
         for span, features in zip(evidence.spans, describe(question, language, hits, evidence), strict=True)
     ]
     described.sort(key=lambda candidate: candidate.confidence, reverse=True)
@@ -149,8 +156,13 @@ def candidates(
     return kept
 
 
-def _believed(features: Mapping[str, float], probability: float) -> float:
-    """The probability, less for an answer of another kind than asked for: too rare in reading sets to be fitted."""
+def _believed(question: str, hit: Hit, features: Mapping[str, float], probability: float) -> float:
+    """The probability, less for an answer of another kind than asked for: too rare in reading sets to be fitted.
+
+    What a person stored as the answer to this very question is right whatever the reader makes of it.
+    """
+    if hit.chunk.kind == "faq" and same_words(question, hit.chunk.question):
+        return max(SAME_QUESTION, probability)
     return probability * (MISFIT if features["misfits_kind"] else 1.0)
 
 
@@ -158,13 +170,17 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
     """The features of each span, in order.
 
     Logits are divided by 10 so that all features are of the order of one; what is relative is relative to the best of this
-    question.
+    question. A stored answer is as similar to the question as its own question is.
     """
     if not hits:
         return []
     spans = evidence.spans
     wanted = terms(question, language)
-    most_similar = max(evidence.similarities, default=0.0)
+    similarities = [
+        max(similarity, evidence.stored.get(span.passage, similarity))
+        for span, similarity in zip(spans, evidence.similarities, strict=True)
+    ]
+    most_similar = max(similarities, default=0.0)
     best_fused = max(hit.score for hit in hits) or 1.0
     best_lexical = max((hit.lexical_score or 0.0 for hit in hits), default=0.0) or 1.0
     margins = [span.score - span.no_answer_score for span in spans]
@@ -174,7 +190,7 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
         terms(f"{hit.chunk.title} {hit.chunk.heading} {hit.chunk.question} {hit.chunk.text}", language) for hit in hits
     ]
     features = []
-    for span, margin, sentence, similarity in zip(spans, margins, sentences, evidence.similarities, strict=True):
+    for span, margin, sentence, similarity in zip(spans, margins, sentences, similarities, strict=True):
         hit = hits[span.passage]
         kind = fits(question, span.text, language)
         covered = coverage(wanted, offered[span.passage])
@@ -201,10 +217,13 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
 
 
 def _sentence_around(hit: Hit, span: Span) -> str:
-    """The words beside a span in its sentence; what a question asks with stands there more often than in the span."""
+    """The words beside a span in its sentence; what a question asks with stands there more often than in the span.
+
+    A stored answer is asked for by its question.
+    """
     passage, _ = passage_for_reader(hit)
     start, end = enclosing_sentence(passage, span.start, span.end)
-    return f"{passage[start : span.start]} {passage[span.end : end]}"
+    return f"{hit.chunk.question} {passage[start : span.start]} {passage[span.end : end]}"
 
 
 def decide(

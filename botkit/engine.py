@@ -260,7 +260,8 @@ class Engine:
     async def _read(self, turn: _Turn) -> None:
         with turn.stage("read"):
             passages = [passage_for_reader(hit)[0] for hit in turn.hits]
-            evidence = await self._run(self._examiner.examine, turn.query, passages)
+            stored = {number: hit.chunk.question for number, hit in enumerate(turn.hits) if hit.chunk.kind == "faq"}
+            evidence = await self._run(self._examiner.examine, turn.query, passages, stored)
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.language, turn.hits, evidence, self.parts.calibration())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,11 +32,13 @@ _LONGEST: Final = 600
 class Evidence:
     """Candidate spans, best margin of the reader first, then whole sentences.
 
-    `similarities[i]` is the cosine similarity of the question and the sentence around `spans[i]`.
+    `similarities[i]` is the cosine similarity of the question and the sentence around `spans[i]`; `stored[n]` that of the
+    question and the stored one which passage `n` answers.
     """
 
     spans: Sequence[Span] = ()
     similarities: Sequence[float] = field(default_factory=list)
+    stored: Mapping[int, float] = field(default_factory=dict)
 
 
 class Examiner:
@@ -49,8 +51,8 @@ class Examiner:
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def examine(self, question: str, passages: Sequence[str]) -> Evidence:
-        """The candidates in `passages`, which come best first."""
+    def examine(self, question: str, passages: Sequence[str], stored: Mapping[int, str] | None = None) -> Evidence:
+        """The candidates in `passages`, which come best first; `stored` are the questions that some of them answer."""
         spans = self._reader().read(question, passages, top_k=SPANS_PER_PASSAGE)
         if not spans:
             return Evidence()
@@ -58,12 +60,15 @@ class Examiner:
         whole = {(n, *place) for n, passage in enumerate(passages[:_LOOKED_AT]) for place in sentences(passage)}
         places = list(dict.fromkeys([*around, *sorted(whole)]))
         texts = [passages[number][start:end][:_LONGEST] for number, start, end in places]
-        vectors = self._vectors([question, *texts])
-        similarity = dict(zip(places, (vectors[1:] @ vectors[0]).tolist(), strict=True))
+        asked = stored or {}
+        vectors = self._vectors([question, *texts, *asked.values()])
+        cosines = (vectors[1:] @ vectors[0]).tolist()
+        similarity = dict(zip(places, cosines, strict=False))
         added = self._whole_sentences(passages, spans, set(around), similarity)
         return Evidence(
             [*spans, *(span for span, _ in added)],
             [*(similarity[place] for place in around), *(value for _, value in added)],
+            dict(zip(asked, cosines[len(places) :], strict=True)),
         )
 
     def _whole_sentences(

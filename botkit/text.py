@@ -86,6 +86,12 @@ def _stem(word: str) -> str:
     return word
 
 
+def same_words(first: str, second: str) -> bool:
+    """Whether two texts differ in nothing but capitals, blanks and punctuation."""
+    one, other = (_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in (first, second))
+    return bool(one) and one == other
+
+
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known name most like a mistyped one, at least `cutoff` (0 to 1) alike; None where there is none."""
     from difflib import get_close_matches

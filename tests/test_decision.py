@@ -48,9 +48,20 @@ def test_no_hits_no_candidates() -> None:
 def test_candidates_come_by_probability_and_a_stored_answer_only_once() -> None:
     faq = hit("Yes. Ten euros.", question="Do you repair?")
     spans = evidence(span("Ten euros", 0, 20), span("Yes", 0, 15, 7.0), span("plain", 1, 0, 12.0))
-    ranked = candidates("Do you repair?", "en", [faq, hit("plain", number=2)], spans, calibration())
+    ranked = candidates("Do you repair lamps?", "en", [faq, hit("plain", number=2)], spans, calibration())
     assert [candidate.span.text for candidate in ranked] == ["plain", "Ten euros"]
     assert ranked[1].is_faq
+    unsure = evidence(span("Ten euros", 0, 20, 0.0, 9.0))
+    ranked = candidates("do you  REPAIR", "en", [faq], unsure, calibration())
+    assert [one.confidence >= 0.97 for one in ranked if one.is_faq] == [True]
+
+
+def test_a_stored_answer_is_as_similar_as_its_question() -> None:
+    faq, plain = hit("Ten euros.", question="What does a repair cost?"), hit("Ten days.", number=2)
+    found = Evidence([span("Ten euros", 0, 25), span("Ten days", 1)], [0.3, 0.5], {0: 0.9})
+    stored, other = describe("How much is mending?", "en", [faq, plain], found)
+    assert (stored["sentence_similarity"], stored["similarity_gap"]) == (0.9, 0)
+    assert other["similarity_gap"] == pytest.approx(0.4)
 
 
 def candidate(confidence: float, text: str = "nine", number: int = 1, heading: str = "H") -> Candidate:
