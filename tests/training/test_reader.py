@@ -64,6 +64,32 @@ def test_help_centre_questions_hold_answers_and_near_misses() -> None:
     assert 0.2 < 1 - len(answered) / len(found) < 0.6
 
 
+def test_changed_questions_stand_beside_the_passage_that_answered_them() -> None:
+    context = "Lamp Nine costs 12 euros since 1999. In Graz, Lamp Ten costs 15."
+    questions = [Question("What does Lamp Nine cost?", context, 16, 24, "Shop", "en")] * 5
+    unanswered = Question("What does Lamp Two cost?", context, None, 0, "Shop", "en")
+
+    found = training.altered_questions([*questions, unanswered], 4, random.Random(1))
+
+    assert len(found) == 4
+    for one in found:
+        assert (one.start, one.context) == (None, context)
+        assert one.question not in (questions[0].question, unanswered.question)
+
+
+def test_workers_share_the_batches(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "base"))
+    questions = [Question("when" + " does" * n, CONTEXT[: 20 + n], None, 0, "Shop", "en") for n in range(25)]
+    alone = list(training.batches(questions, tokenizer, 100, random.Random(3)))
+    drawn = [list(training.batches(questions, tokenizer, 100, random.Random(3), 2, worker)) for worker in (0, 1)]
+
+    assert len(drawn[0]) == len(drawn[1]) == len(alone) // 2 > 1
+    together = [batch for pair in zip(*drawn, strict=True) for batch in pair]
+    assert all(one["input_ids"].equal(other["input_ids"]) for one, other in zip(alone, together, strict=False))
+
+
 def test_training_writes_a_model_that_loads_and_stops_after_its_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
