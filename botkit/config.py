@@ -496,7 +496,13 @@ def masked(values: Any, name: str = "") -> Any:
         return {key: masked(value, str(key)) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
         return [masked(value) for value in values]
-    return str(values) if isinstance(values, Path) else values
+    return _without_credentials(str(values)) if isinstance(values, (Path, str)) else values
+
+
+def _without_credentials(text: str) -> str:
+    """The text with the password of a URL, and the path of a web hook (which is its secret), as asterisks."""
+    text = re.sub(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)", rf"\1:{_MASK}", text)
+    return re.sub(r"(https?://hooks\.[^/\s]+/)\S+", rf"\1{_MASK}", text)
 
 
 __all__ = ["Config", "ConfigFile", "Paths", "Section", "Settings", "load_settings", "masked", "shown"]

@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 
 from botkit.config import Settings, load_settings
 from botkit.conversations.contextualise import Contextualiser
+from botkit.conversations.erase import erase
 from botkit.conversations.store import ConversationStore
 from botkit.conversations.trend import wants_human
 from botkit.conversations.window import window
@@ -432,30 +433,32 @@ class Engine:
         """The answer's own source, then other places that say something nearly as likely to be right."""
         [best] = decided.candidates
         least = 0.5 * best.confidence
-        chosen = {best.hit.chunk.id: best}
+        chosen = {_where(best.hit): best}
         for candidate in turn.ranked:
             if candidate.confidence >= least:
-                chosen.setdefault(candidate.hit.chunk.id, candidate)
+                chosen.setdefault(_where(candidate.hit), candidate)
         return tuple(_source(candidate) for candidate in chosen.values())[: max(1, self._config.answer.closest_sources)]
 
     def _closest(self, turn: _Turn) -> tuple[Source, ...]:
         """The places found first, whole, for a reader who wants to look for herself."""
-        likely: dict[int, float] = {}
+        likely: dict[tuple[str, int, int], float] = {}
         for candidate in turn.ranked:
-            likely.setdefault(candidate.hit.chunk.id, candidate.confidence)
+            likely.setdefault(_where(candidate.hit), candidate.confidence)
+        places = {_where(hit): hit for hit in reversed(turn.hits)}
+        closest = [hit for hit in turn.hits if places[_where(hit)] is hit]
         return tuple(
             Source(
                 document=hit.chunk.document,
                 title=hit.chunk.title,
-                heading=hit.chunk.heading,
+                heading=hit.chunk.heading or hit.chunk.question,
                 page=hit.chunk.page,
                 start=hit.chunk.start,
                 end=hit.chunk.end,
                 passage=hit.chunk.text,
                 passage_start=hit.chunk.start,
-                score=likely.get(hit.chunk.id, 0.0),
+                score=likely.get(_where(hit), 0.0),
             )
-            for hit in turn.hits[: self._config.answer.closest_sources]
+            for hit in closest[: self._config.answer.closest_sources]
         )
 
     # ---- around the turns -----------------------------------------------------------------------------------------
@@ -474,7 +477,8 @@ class Engine:
         """Delete conversations older than the configured retention."""
         days = self._config.conversation.retention_days
         if days is not None:
-            self.store.expire(datetime.now(timezone.utc) - timedelta(days=days))
+            before = datetime.now(timezone.utc) - timedelta(days=days)
+            erase(lambda: self.store.expire(before), self.store, self.settings.paths.home)
 
     async def rate(self, reply_id: str, rating: Literal[1, -1], note: str = "") -> None:
         """Keep what a person thought of a reply."""
@@ -532,13 +536,18 @@ def _place(candidate: Candidate) -> tuple[int, int]:
     return candidate.span.start, candidate.span.end
 
 
+def _where(hit: Hit) -> tuple[str, int, int]:
+    """The place of a passage: a stored answer with two wordings of its question is one place."""
+    return hit.chunk.document, hit.chunk.start, hit.chunk.end
+
+
 def _source(candidate: Candidate) -> Source:
     chunk = candidate.hit.chunk
     start, end = _place(candidate)
     return Source(
         document=chunk.document,
         title=chunk.title,
-        heading=chunk.heading,
+        heading=chunk.heading or chunk.question,
         page=chunk.page,
         start=chunk.start + start,
         end=chunk.start + end,

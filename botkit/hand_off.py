@@ -57,7 +57,11 @@ async def _call(config: HandOffConfig, event: Mapping[str, Any]) -> None:
     if config.hook.startswith(("http://", "https://")):
         await asyncio.to_thread(_post, config.hook, event, config.hook_timeout_s)
     elif config.hook.startswith("python:"):
-        await _apply(find_function(config.hook), event)
+        try:
+            function = find_function(config.hook)
+        except ConfigError as error:
+            raise HandOffError(str(error)) from error
+        await _apply(function, event)
     else:
         await _run(config.hook, event)
 
@@ -99,7 +103,10 @@ def _post(url: str, event: Mapping[str, Any], timeout_s: float) -> None:
 async def _run(command: str, event: Mapping[str, Any]) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
-            *shlex.split(command), stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *shlex.split(command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,  # standard output is the bot's own: JSON, or a screen
+            stderr=asyncio.subprocess.PIPE,
         )
     except (OSError, ValueError) as error:
         raise HandOffError(f"hand_off.hook: the command cannot be started: {error}") from error

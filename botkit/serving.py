@@ -12,8 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Final
 
+from botkit.conversations.erase import erase
 from botkit.engine import Engine
 from botkit.errors import BotkitError
 from botkit.logs import include
@@ -94,7 +96,7 @@ class Supervisor:
                 await adapter.serve(self._engine)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # whatever an adapter dies of, the others go on
+            except (Exception, SystemExit) as error:  # whatever an adapter dies of, the others go on
                 if self._clock() - begun >= self._backoff.healthy_s:
                     failures = 0
                 failures += 1
@@ -113,7 +115,8 @@ class Supervisor:
         while days is not None:
             before = datetime.now(timezone.utc) - timedelta(days=days)
             try:
-                deleted = await asyncio.to_thread(self._engine.store.expire, before)
+                store, home = self._engine.store, self._engine.settings.paths.home
+                deleted = await asyncio.to_thread(erase, partial(store.expire, before), store, home)
                 logger.info("retention: %d turns older than %d days deleted", deleted, days)
             except BotkitError as error:
                 logger.error("retention: %s", error)

@@ -12,7 +12,7 @@ import pytest
 
 from botkit.config import HandOffConfig
 from botkit.errors import ConfigError
-from botkit.hand_off import HandOffError, call_hook
+from botkit.hand_off import HandOffError, call_hook, find_function
 from botkit.messages import Message, Sentiment, Turn
 
 MESSAGE = Message("I want a person", conversation="c1", sender="ann", adapter="terminal")
@@ -64,15 +64,22 @@ async def test_a_failing_python_hook_is_a_hand_off_error() -> None:
         await call(f"python:{__name__}:refuse")
 
 
-async def test_a_hook_that_names_nothing_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match=r"python:package\.module:function"):
+async def test_a_hook_that_names_nothing_fails_like_any_other_and_is_told_by_the_check() -> None:
+    with pytest.raises(HandOffError, match=r"python:package\.module:function"):
         await call("python:no.such.module:function")
+    with pytest.raises(ConfigError, match=r"python:package\.module:function"):
+        find_function("python:no.such.module:function")
 
 
 async def test_a_command_reads_the_event_on_standard_input(tmp_path: Path) -> None:
     target = tmp_path / "event.json"
     await call(f"{sys.executable} -c \"import sys; open(r'{target}','w').write(sys.stdin.read())\"")
     assert json.loads(target.read_text())["event"] == "hand_off"
+
+
+async def test_what_a_command_prints_stays_out_of_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    await call(f'{sys.executable} -c "print(42)"')
+    assert capfd.readouterr().out == ""
 
 
 async def test_a_failing_command_is_named_with_its_exit_code() -> None:

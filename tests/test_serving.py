@@ -21,6 +21,7 @@ class Scripted:
     name: ClassVar[str] = "scripted"
     Config = AdapterConfig
     capabilities = Capabilities()
+    death: BaseException = ConnectionError("the platform is away")
 
     def __init__(self, failures: int = 0, *, ends: bool = False) -> None:
         self.failures, self.ends = failures, ends
@@ -30,7 +31,7 @@ class Scripted:
     async def serve(self, engine: Any) -> None:
         self.starts += 1
         if self.starts <= self.failures:
-            raise ConnectionError("the platform is away")
+            raise self.death
         self.serving.set()
         if self.ends:
             return
@@ -58,11 +59,13 @@ async def test_an_adapter_that_dies_starts_again_ever_later(make_bot: MakeBot) -
     assert all(0.75 * 2**i <= seconds <= 1.25 * 2**i for i, seconds in enumerate(waited))
 
 
-async def test_one_that_dies_does_not_stop_the_others(make_bot: MakeBot) -> None:
+@pytest.mark.parametrize("death", [ConnectionError("away"), SystemExit(5)])
+async def test_one_that_dies_does_not_stop_the_others(make_bot: MakeBot, death: BaseException) -> None:
     async def sleep(seconds: float) -> None:
         await asyncio.Event().wait()
 
     dying, healthy = Scripted(failures=99), Scripted()
+    dying.death = death
     supervisor = Supervisor(make_bot(shop=False).engine, [dying, healthy], sleep=sleep)  # type: ignore[list-item]
     running = asyncio.create_task(supervisor.run())
     await healthy.serving.wait()

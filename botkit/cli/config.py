@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and sh
 @app.command()
 def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Say whether the configuration is right; every mistake with file, line and key."""
+    from botkit.hand_off import find_function
     from botkit.plugins import discover, section_of
 
     settings = settings_from(config, home)
@@ -36,6 +37,13 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
                 section_of(one.adapter, settings)
             except ConfigError as error:  # tell those of the other adapters as well
                 mistakes.append(str(error))
+    missing = [path for path in settings.config.knowledge.paths if not path.exists()]
+    warnings += [f"knowledge.paths: there is no file or folder {path}" for path in missing]
+    if (hook := settings.config.hand_off.hook).startswith("python:"):
+        try:
+            find_function(hook)
+        except ConfigError as error:
+            mistakes.append(str(error))
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     if as_json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, console, print_json, settings_from
+from botkit.conversations.erase import erase
 from botkit.errors import ConversationError
 from botkit.text import clean
 
@@ -150,7 +151,7 @@ def delete(
     config: ConfigOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Delete a conversation, or a person, for good: the text is overwritten in the file."""
+    """Delete a conversation, or a person, for good: the text is overwritten, and gone from `botkit improve` too."""
     if (conversation is None) == (sender is None):
         raise ConversationError("Name what to delete: either --conversation ID or --sender ID.")
     with _opened(config, home) as store:
@@ -159,7 +160,11 @@ def delete(
             if as_json or not sys.stdin.isatty():
                 raise ConversationError(f"This would delete {_count(len(there))} for good. Add --yes to do so.")
             typer.confirm(f"Delete {_count(len(there))} for good?", abort=True, err=True)
-        deleted = store.delete(conversation=conversation, sender=sender)
+        deleted = erase(
+            lambda: store.delete(conversation=conversation, sender=sender),
+            store,
+            settings_from(config, home).paths.home,
+        )
     _tell_deleted(deleted, as_json)
 
 
@@ -176,7 +181,7 @@ def expire(
     except OverflowError as error:
         raise ConversationError(f"--days {days} reaches back before the year 1. Give a smaller number.") from error
     with _opened(config, home) as store:
-        deleted = store.expire(before)
+        deleted = erase(lambda: store.expire(before), store, settings_from(config, home).paths.home)
     _tell_deleted(deleted, as_json)
 
 

@@ -130,8 +130,14 @@ class Knowledge:
             self._mend()
             if self.config.include_builtin:
                 self.ensure_builtin(progress)
-            if self.config.paths:
-                self.ingest(self.config.paths, progress=progress)
+            else:
+                self._forget_builtin()
+            there = [path for path in self.config.paths if path.exists() or self._present_or_known(path)]
+            for path in self.config.paths:
+                if path not in there:
+                    _log.warning("knowledge.paths: there is no file or folder %s", path)
+            if there:
+                self.ingest(there, progress=progress)
             self._prepared = True
 
     def _mend(self) -> None:
@@ -200,7 +206,14 @@ class Knowledge:
             for id in ids:
                 matching = [name for name in known if name == id or (id.endswith("/") and name.startswith(id))]
                 if not matching:
-                    raise LibraryError(f"There is no document {id!r}. `botkit knowledge list` shows the documents.")
+                    hint = (
+                        f" Did you mean {id + '/'!r}, all below it?"
+                        if any(n.startswith(f"{id}/") for n in known)
+                        else ""
+                    )
+                    raise LibraryError(
+                        f"There is no document {id!r}.{hint or _nearest(id, known)} `botkit knowledge list` shows the documents."
+                    )
                 found.update(dict.fromkeys(matching))
             removed = list(found)
             self.library.remove(removed)
@@ -268,6 +281,16 @@ class Knowledge:
         self.library.put_note("builtin", state)
         return report
 
+    def _forget_builtin(self) -> None:
+        """Take the documents that ship with botkit out again; they come back when the setting does."""
+        if not self.library.note("builtin"):
+            return
+        with self._writing():
+            ids = [info.id for info in self.library.documents() if info.id.startswith(f"{BUILTIN_NAME}/")]
+            self.library.remove(ids)
+            self.library.put_note("builtin", "")
+            self._catch_up()
+
     def watch(self, paths: Sequence[Path], *, stop: threading.Event | None = None) -> Iterator[IngestReport]:
         """Follow changes below these paths: one report for each batch of changes, until `stop` is set.
 
@@ -284,12 +307,17 @@ class Knowledge:
             for changes in self._changes(following, ended):
                 touched = [*changes, *(tops if replaced else ())]
                 replaced = False
-                waiting |= {path for path in touched if not _hidden(path, tops) and self._present_or_known(path)}
+                waiting |= {path for path in touched if not _hidden(path, tops)}
+                waiting = {path for path in waiting if self._present_or_known(path)}
                 if waiting:
                     try:
                         report = self.ingest(_topmost(waiting))
                     except LibraryBusyError:
                         _log.info("another process is writing; %d changes wait", len(waiting))
+                    except LibraryError:
+                        if all(map(self._present_or_known, waiting)):
+                            raise
+                        _log.debug("a changed file went away before it was read")
                     else:
                         waiting = set()
                         if report.changed or report.failed or report.skipped:

@@ -85,10 +85,12 @@ def chunk_document(document: Document, count_tokens: CountTokens, *, limit: int,
     """Passages of at most `limit` tokens in the order of the text, with `id` 0 until the library numbers them.
 
     `overlap` is the most tokens that neighbouring passages of one section share. An FAQ document yields one
-    chunk for each entry, whatever its length, since its answer is given whole.
+    chunk for each entry, whatever its length, since its answer is given whole, and then passages of what follows the entries.
     """
+    chunks: list[Chunk] = []
+    entries_end = max((entry.end for entry in document.faq), default=0)
     if document.faq:
-        return [
+        chunks = [
             Chunk(
                 id=0,
                 document=document.id,
@@ -105,10 +107,11 @@ def chunk_document(document: Document, count_tokens: CountTokens, *, limit: int,
             )
             for entry in document.faq
         ]
+        if not document.text[entries_end:].strip():
+            return chunks
     cutter = _Cutter(document.text, count_tokens, limit, min(overlap, limit // 2))
-    chunks: list[Chunk] = []
     for section, page in _sections_by_page(document):
-        for start, end in cutter.cut(section.blocks):
+        for start, end in cutter.cut([block for block in section.blocks if block.start >= entries_end]):
             chunks.append(
                 Chunk(
                     id=0,

@@ -30,10 +30,17 @@ Reason: TypeAlias = Literal[
     "permission",
     "broken",
     "missing_extra",
+    "format",
 ]
 
 MARKDOWN_SUFFIXES = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 FAQ_SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml"})
+NO_DOCUMENTS = {
+    ".rtf": "Rich Text is not read; save it as .docx, .md or plain text",
+    ".ipynb": "notebooks are not read; export it as Markdown (jupyter nbconvert --to markdown)",
+    ".svg": "pictures are not read",
+}
+"""Text files whose words lie between marks that would be quoted with them, and what to do instead."""
 HTML_SUFFIXES = frozenset({".html", ".htm", ".xhtml"})
 _LANGUAGE_SAMPLE = 20_000
 """Characters from which a document's language is told."""
@@ -187,6 +194,8 @@ def _converter(suffix: str) -> Converter:
         from botkit.knowledge import formats
 
         return {".pdf": formats.pdf, ".docx": formats.docx, ".pptx": formats.pptx, ".xlsx": formats.xlsx}[suffix]
+    if suffix in NO_DOCUMENTS:
+        raise UnreadableDocument("format", NO_DOCUMENTS[suffix])
     return _plain_text
 
 
@@ -209,14 +218,32 @@ def _front_matter_values(text: str) -> Mapping[str, Any]:
     matter = front_matter(text)
     if not matter:
         return {}
+    values = yaml_words(matter.strip().strip("-.").strip(), first_line=2, what="front matter: ")
+    return {str(key).lower(): value for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def yaml_words(text: str, *, first_line: int = 1, what: str = "") -> Any:
+    """A YAML text whose scalars stay as they are written: 10:30 is no number, `no` is not false, a date is no date.
+
+    Raises `UnreadableDocument` with the line of a mistake; `first_line` is the number of the text's first one, `what` names it.
+    """
     import yaml
 
+    kept = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+
+    class Words(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [resolver for resolver in resolvers if resolver[0] in kept]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
     try:
-        values = yaml.safe_load(matter.strip().strip("-.").strip())
+        return yaml.load(text, Loader=Words)  # noqa: S506
     except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 2
-        raise UnreadableDocument("broken", f"the front matter is not valid YAML (line {line})") from error
-    return {str(key).lower(): value for key, value in values.items()} if isinstance(values, dict) else {}
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + first_line
+        raise UnreadableDocument("broken", f"{what}line {line} is not valid YAML") from error
+    except (ValueError, RecursionError) as error:  # an explicit tag on what it does not fit, or a thousand brackets
+        raise UnreadableDocument("broken", f"{what}not valid YAML: {str(error)[:200]}") from error
 
 
 def _title_from_name(path: Path) -> str:

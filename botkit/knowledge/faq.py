@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from botkit.knowledge.documents import Content, UnreadableDocument, as_language, as_tags
+from botkit.knowledge.documents import Content, UnreadableDocument, as_language, as_tags, yaml_words
 from botkit.knowledge.types import FaqEntry
 
 QUESTION_NAMES = ("question", "questions", "q", "问题", "问", "提问", "標準問題", "标准问题", "問題")
@@ -33,13 +34,15 @@ def read_table(text: str, suffix: str, title: str) -> Content:
     """
     if suffix in (".csv", ".tsv"):
         return faq_content(_csv_rows(text, suffix), title, _MEDIA_TYPES[suffix])
+    if suffix == ".jsonl":
+        return _json_lines(text, title)
     value = _parse(text, suffix)
     header: Mapping[str, Any] = value if isinstance(value, dict) else {}
     rows = next((header[name] for name in _LIST_NAMES if isinstance(header.get(name), list)), value)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _not_faq("it is not a list of entries")
     content = faq_content(
-        [(number, row) for number, row in enumerate(rows, 1)],
+        [(f"entry {number}", row) for number, row in enumerate(rows, 1)],
         str(header.get("title") or title),
         _MEDIA_TYPES[suffix],
         tags=as_tags(header.get("tags")),
@@ -49,12 +52,17 @@ def read_table(text: str, suffix: str, title: str) -> Content:
 
 
 def faq_content(
-    rows: Sequence[tuple[int, Mapping[str, Any]]], title: str, media_type: str, *, tags: tuple[str, ...] = ()
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    title: str,
+    media_type: str,
+    *,
+    tags: tuple[str, ...] = (),
+    left_out: Sequence[str] = (),
 ) -> Content:
     """Markdown with a heading for each question, and the entries with their places in it.
 
-    `rows` pairs each row with its number in the file, for messages. A question given as a list is one entry
-    for each wording. A row without a question or an answer is left out, and `left_out` says so.
+    `rows` pairs each row with its place in the file, for messages. A question given as a list is one entry
+    for each wording. A row without a question or an answer is left out, and the content's `left_out` says so.
     """
     names = [str(name) for name in dict.fromkeys(name for _, row in rows for name in row)]
     question_name, answer_name = _find(names, QUESTION_NAMES), _find(names, ANSWER_NAMES)
@@ -63,8 +71,8 @@ def faq_content(
     tag_name = _find(names, TAG_NAMES)
     text = f"# {title}\n"
     entries: list[FaqEntry] = []
-    left_out: list[str] = []
-    for number, row in rows:
+    missed = list(left_out)
+    for place, row in rows:
         answer = _cell(row.get(answer_name))
         asked = row.get(question_name)
         questions = [_cell(item) for item in (asked if isinstance(asked, list) else [asked])]
@@ -72,18 +80,31 @@ def faq_content(
         if not answer or not questions:
             if any(_cell(value) for value in row.values()):
                 missing = "answer" if questions else "question" if answer else "question and no answer"
-                left_out.append(f"entry {number} has no {missing}")
+                missed.append(f"{place} has no {missing}")
             continue
         text += f"\n## {questions[0]}\n\n"
         start, end = len(text), len(text) + len(answer)
         text += f"{answer}\n"
         row_tags = as_tags(row.get(tag_name)) if tag_name is not None else ()
         entries.extend(FaqEntry(question, answer, start, end, row_tags) for question in questions)
-    if left_out and not entries:
-        raise UnreadableDocument("broken", left_out[0])
+    if missed and not entries:
+        raise UnreadableDocument("broken", missed[0])
     if not entries:
         raise UnreadableDocument("empty", "there are no entries in it")
-    return Content(text, media_type, title=title, tags=tags, faq=tuple(entries), left_out=tuple(left_out))
+    return Content(text, media_type, title=title, tags=tags, faq=tuple(entries), left_out=tuple(missed))
+
+
+def is_faq_header(cells: Sequence[str]) -> bool:
+    """Whether a row names a column of questions and one of answers."""
+    return _find(cells, QUESTION_NAMES) is not None and _find(cells, ANSWER_NAMES) is not None
+
+
+def faq_names(header: Sequence[str]) -> list[str]:
+    """The header with its question, answer and tag columns under one name each, so that sheets can be joined."""
+    common = {
+        _find(header, names): names[0] for names in (QUESTION_NAMES, ANSWER_NAMES, TAG_NAMES) if _find(header, names)
+    }
+    return [common.get(name, name) for name in header]
 
 
 def _with_language(content: Content, language: Any) -> Content:
@@ -102,34 +123,62 @@ def _find(names: Iterable[str], wanted: Sequence[str]) -> str | None:
 
 
 def _cell(value: Any) -> str:
-    """The words of a cell; a lone surrogate, which JSON can spell, becomes a question mark."""
-    text = "" if value is None else str(value)
+    """The words of a cell, as they are written; a lone surrogate, which JSON can spell, becomes a question mark."""
+    if isinstance(value, list):
+        return "\n".join(filter(None, map(_cell, value)))
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").strip()
 
 
-def _csv_rows(text: str, suffix: str) -> list[tuple[int, Mapping[str, Any]]]:
-    header = text.lstrip().split("\n", 1)[0]
-    delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+def _csv_rows(text: str, suffix: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The rows below the header; blank lines and Excel's `sep=;` may stand above it."""
+    above = re.match(r"(?:\s*\n)*(?:sep=(.)[\r\n]+)?\s*", text, re.IGNORECASE)
+    body = text[above.end() :] if above else text
+    skipped = text[: len(text) - len(body)].count("\n")
+    declared = above[1] if above else None
+    header = body.split("\n", 1)[0]
+    delimiter = "\t" if suffix == ".tsv" else declared or max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(body, newline=""), delimiter=delimiter)
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    begins = 2  # a quoted cell may go on for lines: a row is named by its first
     try:
-        return [(reader.line_num, {name: value for name, value in row.items() if name is not None}) for row in reader]
+        for row in reader:
+            rows.append((f"line {skipped + begins}", {name: value for name, value in row.items() if name is not None}))
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise UnreadableDocument("broken", f"line {reader.line_num} is not valid CSV: {error}") from error
+        raise UnreadableDocument("broken", f"line {skipped + reader.line_num} is not valid CSV: {error}") from error
+    return rows
+
+
+def _json_lines(text: str, title: str) -> Content:
+    rows: list[tuple[str, Mapping[str, Any]]] = []
+    broken: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = _loads(line)
+        except (ValueError, RecursionError):
+            broken.append(f"line {number} is not valid JSON")
+            continue
+        if not isinstance(row, dict):
+            raise _not_faq("it is not a list of entries")
+        rows.append((f"line {number}", row))
+    if broken and not rows:
+        raise UnreadableDocument("broken", broken[0])
+    return faq_content(rows, title, _MEDIA_TYPES[".jsonl"], left_out=broken)
 
 
 def _parse(text: str, suffix: str) -> Any:
     if suffix in (".yaml", ".yml"):
-        import yaml
-
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-            raise UnreadableDocument("broken", f"line {line} is not valid YAML") from error
+        return yaml_words(text)
     try:
-        if suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return _loads(text)
+    except (ValueError, RecursionError) as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "the nesting"
         raise UnreadableDocument("broken", f"{where} is not valid JSON") from error
+
+
+def _loads(text: str) -> Any:
+    """JSON with its numbers as they are written: 10.50 stays 10.50."""
+    return json.loads(text, parse_int=str, parse_float=str)

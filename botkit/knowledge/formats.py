@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -16,8 +17,11 @@ from botkit.knowledge.documents import Content, UnreadableDocument, as_language,
 from botkit.knowledge.types import Page
 
 _BLANK_LINES = re.compile(r"\n[ \t]*\n[ \t\n]*")
-_NO_CONTENT = ("script", "style", "noscript", "template", "svg", "nav", "iframe", "form", "button", "head")
+_NO_CONTENT = ("script", "style", "noscript", "template", "svg", "nav", "iframe", "head", "input", "select", "textarea")
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6", "summary", "dt", "th")
 _MANY_ROWS = 100_000
+_HEADER_WITHIN = 5
+"""Rows of a sheet among which the header of an FAQ is looked for: titles often stand above it."""
 _OLE_HEADER = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Compound file: how Office wraps an encrypted document."""
 _LARGEST_UNPACKED = 500_000_000
@@ -25,7 +29,7 @@ _LARGEST_UNPACKED = 500_000_000
 
 
 def html(data: bytes, title: str) -> Content:
-    """The readable part of a web page: its `main` or `article` where there is one, without scripts and navigation."""
+    """The readable part of a web page: its `main` or only `article` where there is one, without scripts and navigation."""
     from bs4 import BeautifulSoup
 
     declared = re.search(rb"""charset=["']?([\w-]+)""", data[:2048], re.IGNORECASE)
@@ -34,7 +38,12 @@ def html(data: bytes, title: str) -> Content:
     language = as_language(soup.html.get("lang")) if soup.html else None
     for element in soup.find_all(_NO_CONTENT):
         element.decompose()
-    body = soup.find("main") or soup.find("article") or soup.body or soup
+    for button in soup.find_all("button"):  # the heading of an accordion is often one
+        button.unwrap() if button.find_parent(_HEADINGS) else button.decompose()
+    for form in soup.find_all("form"):  # some servers wrap the whole page in one
+        form.unwrap() if form.find([*_HEADINGS, "p", "table", "li"]) else form.decompose()
+    articles = soup.find_all("article")
+    body = soup.find("main") or (articles[0] if len(articles) == 1 else None) or soup.body or soup
     text = _markdown_from_html(str(body))
     return Content(text, "text/html", title=page_title, language=language)
 
@@ -52,7 +61,7 @@ def pptx(data: bytes, title: str) -> Content:
 
 
 def xlsx(data: bytes, title: str) -> Content:
-    """A workbook: an FAQ where its first sheet has question and answer columns, else a table for each sheet."""
+    """A workbook: sheets with question and answer columns are an FAQ, the others are tables."""
     package = _package("openpyxl", "a spreadsheet")
     return _office(data, lambda file: _xlsx(package, file, title))
 
@@ -169,28 +178,31 @@ def _shape_text(shape: Any) -> Iterable[str]:
 
 
 def _xlsx(package: Any, file: io.BytesIO, title: str) -> Content:
-    from botkit.knowledge.faq import faq_content
+    from botkit.knowledge.faq import faq_content, faq_names, is_faq_header
 
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     workbook = package.load_workbook(file, read_only=True, data_only=True)
-    text = ""
+    entries: list[tuple[str, dict[str, str]]] = []
+    tables = ""
     for sheet in workbook.worksheets:
         rows = [
-            ["" if value is None else str(value) for value in row]
-            for row in sheet.iter_rows(values_only=True, max_row=_MANY_ROWS)
+            (number, ["" if value is None else str(value) for value in row])
+            for number, row in enumerate(sheet.iter_rows(values_only=True, max_row=_MANY_ROWS), 1)
             if any(value is not None for value in row)
         ]
         if not rows:
             continue
-        if not text:
-            numbered = [(number, dict(zip(rows[0], row, strict=False))) for number, row in enumerate(rows[1:], 2)]
-            try:
-                return faq_content(numbered, title, media_type)
-            except UnreadableDocument as error:
-                if error.reason != "not_faq":
-                    raise
-        text += f"## {sheet.title}\n\n{_table(rows)}\n\n"
-    return Content(text, media_type)
+        above = next((at for at, (_, row) in enumerate(rows[:_HEADER_WITHIN]) if is_faq_header(row)), None)
+        if above is None:
+            tables += f"## {sheet.title}\n\n{_table([row for _, row in rows])}\n\n"
+        else:
+            names = faq_names(rows[above][1])
+            place = f"sheet {sheet.title}, row"
+            entries += [(f"{place} {number}", dict(zip(names, row, strict=False))) for number, row in rows[above + 1 :]]
+    if not entries:
+        return Content(tables, media_type)
+    content = faq_content(entries, title, media_type)
+    return replace(content, text=f"{content.text}\n{tables}") if tables else content
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

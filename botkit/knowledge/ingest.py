@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from botkit.config import KnowledgeConfig
-from botkit.errors import LibraryError
+from botkit.errors import BotkitError, LibraryError
 from botkit.knowledge.chunks import CountTokens, chunk_document
 from botkit.knowledge.documents import UnreadableDocument, document_from_bytes, read_bytes
 from botkit.knowledge.indexes import embed, embedded_text, text_digest
@@ -19,7 +20,9 @@ from botkit.knowledge.library import Entry, Library, Root
 from botkit.messages import Language
 from botkit.models import Encoder
 
-CHUNKING_VERSION = 1
+_log = logging.getLogger(__name__)
+
+CHUNKING_VERSION = 2
 """Raise it when chunks or embedded texts are made differently: every document is then cut again."""
 _ENCODED_AT_ONCE = 64
 """Chunks gathered from small documents before they are embedded and written together."""
@@ -81,6 +84,8 @@ class IngestReport:
 class _File:
     path: Path
     size: int
+    problem: str = ""
+    """Why it cannot be looked into, where that is known."""
 
 
 class Ingester:
@@ -155,13 +160,16 @@ class Ingester:
             if id in leave_out:
                 continue
             try:
+                if file.problem:
+                    raise UnreadableDocument("permission", f"cannot be opened: {file.problem}")
                 self._file(file.path, id, root, known.get(path))
                 known.pop(path, None)
             except UnreadableDocument as error:
                 left_out = LeftOut(path, error.reason, str(error))
                 if error.temporary:
                     self.report.failed.append(left_out)
-                    known.pop(path, None)
+                    for one in [one for one in known if _inside(one, path)]:  # a folder keeps all that was below it
+                        del known[one]
                 else:
                     self.report.skipped.append(left_out)
         self.report.skipped += [
@@ -198,11 +206,17 @@ class Ingester:
         if known is not None and known[1:] == (_sha256(data), recipe):
             self.report.unchanged += 1
             return
-        document = document_from_bytes(data, path, id, tags=root.tags, language=root.language)
-        del data
-        chunks = chunk_document(
-            document, self.count_tokens, limit=self.config.chunk_tokens, overlap=self.config.chunk_overlap
-        )
+        try:
+            document = document_from_bytes(data, path, id, tags=root.tags, language=root.language)
+            del data
+            chunks = chunk_document(
+                document, self.count_tokens, limit=self.config.chunk_tokens, overlap=self.config.chunk_overlap
+            )
+        except BotkitError:
+            raise
+        except Exception as error:  # a converter met what nobody thought of: this file fails, the others are read
+            _log.debug("%s", path, exc_info=error)
+            raise UnreadableDocument("broken", f"cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
         if not chunks:
             raise UnreadableDocument("empty", "there is no text in it")
         (self.report.read if known is None else self.report.replaced).append(id)
@@ -292,11 +306,11 @@ def _walk_folder(folder: Path, real_top: str, visited: set[str], loops: list[Pat
     visited.add(os.path.realpath(folder))
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        yield _File(folder, 0)  # reading it gives the reason
+    except OSError as error:
+        yield _File(folder, 0, error.strerror or str(error))
         return
     for entry in entries:
-        if entry.name.startswith((".", "~$")) or entry.name in _IGNORED_NAMES:
+        if entry.name.startswith((".", "~$")) or entry.name.endswith("~") or entry.name in _IGNORED_NAMES:
             continue
         path = Path(entry.path)
         try:

@@ -7,7 +7,7 @@ learnt that nobody accepted. One accepted example in four is kept for the compar
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -95,7 +95,7 @@ def propose(turns: Iterable[Mapping[str, Any]]) -> list[Proposal]:
 def read_proposals(folder: Path) -> list[Proposal]:
     """The proposals of a folder with what was decided; none where nothing was collected yet."""
     file = folder / PROPOSALS
-    if not file.is_file():
+    if not file.is_file() or not file.stat().st_size:
         return []
     found = []
     for line, row in objects(file, read_text(file)):
@@ -109,6 +109,15 @@ def read_proposals(folder: Path) -> list[Proposal]:
 def write_proposals(folder: Path, proposals: Iterable[Proposal]) -> None:
     """Keep them; the file is replaced whole."""
     write_rows(folder / PROPOSALS, (asdict(one) for one in proposals))
+
+
+def drop(folder: Path, ids: Container[str]) -> None:
+    """Take proposals out, and their rows out of what was written for training."""
+    write_proposals(folder, [one for one in read_proposals(folder) if one.id not in ids])
+    for name in ("train", "valid"):
+        file = folder / f"{name}.jsonl"
+        if file.is_file() and file.stat().st_size:
+            write_rows(file, [row for _, row in objects(file, read_text(file)) if row.get("id") not in ids])
 
 
 def merge(known: Iterable[Proposal], new: Iterable[Proposal]) -> list[Proposal]:

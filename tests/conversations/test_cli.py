@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pytest
 from botkit import cli
 from botkit.cli import common
 from botkit.conversations.sqlite import SQLiteConversationStore
-from botkit.messages import Message, Reply, Sentiment
+from botkit.messages import Message, Reply, Sentiment, Source
+from botkit.training.improve import propose, read_proposals, write_data, write_proposals
 
 
 @pytest.fixture
@@ -156,6 +158,28 @@ def test_in_a_terminal_the_answer_to_the_question_counts(
     assert process.returncode == code, err
     assert "Delete 2 turns for good?" in err and "Delete 2" not in out
     assert len(store.history("c1")) == left
+
+
+def test_what_was_collected_for_training_goes_with_the_conversation(
+    store: SQLiteConversationStore, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    span = Source("d.md", "D", "", None, 0, 7, "30 days.", 0, 0.9)
+    for sender in ("bo", "cy", "di"):
+        asked = Message(f"How long, asks {sender}?", conversation="shared", sender=sender)
+        store.record_message(asked)
+        reply = Reply("30 days.", "answer", 0.9, "shared", sources=(span,))
+        store.record_reply(asked, reply)
+        store.rate(reply.id, 1)
+    folder = home / "improve"
+    found = propose(store.export())
+    write_proposals(folder, [replace(one, decision="accepted") for one in found])
+    write_data(folder, read_proposals(folder))
+    run(capfd, "delete", "--sender", "bo", "--yes")
+    kept = [path.read_text(encoding="utf-8") for path in folder.iterdir()]
+    assert kept and not any("bo?" in text for text in kept)
+    assert {one.question for one in read_proposals(folder)} == {"How long, asks cy?", "How long, asks di?"}
+    run(capfd, "delete", "--conversation", "shared", "--yes")
+    assert read_proposals(folder) == []
 
 
 def test_expire_counts_days_since_the_last_turn(

@@ -111,7 +111,7 @@ def test_the_language_is_detected_unless_given() -> None:
 
 
 def test_broken_front_matter_is_named_with_its_line() -> None:
-    with pytest.raises(UnreadableDocument, match=r"front matter .*line 3"):
+    with pytest.raises(UnreadableDocument, match=r"front matter: line 3"):
         read("---\ntitle: a\ntags: [b\n---\n\nText.\n")
 
 
@@ -176,13 +176,36 @@ def test_several_wordings_share_one_answer() -> None:
     assert len({(entry.start, entry.end) for entry in document.faq}) == 1
 
 
+def test_a_stored_answer_stays_as_it_is_written() -> None:
+    text = "- question: When?\n  answer: 10:30\n- question: On Sundays?\n  answer: no\n- q: x\n  answer:\n"
+    text += "- question: What time?\n  answer: [one, two]\n- question: Which day?\n  answer: 2024-13-45\n"
+    assert [entry.answer for entry in read(text, "a.yaml").faq] == ["10:30", "no", "one\ntwo", "2024-13-45"]
+    rows = '[{"question": "How much?", "answer": 10.50}, {"question": "Free?", "answer": false}]'
+    assert [entry.answer for entry in read(rows, "a.json").faq] == ["10.50", "false"]
+    long = f'[{{"question": "How many?", "answer": {"9" * 5000}}}]'
+    assert read(long, "a.json").faq[0].answer == "9" * 5000
+
+
+def test_json_lines_keep_what_can_be_read() -> None:
+    document = read('{"question": "When?", "answer": "Now."}\n{"question": \n\n{"question": "Who?"}\n', "a.jsonl")
+    assert [entry.question for entry in document.faq] == ["When?"]
+    assert document.left_out == ("line 2 is not valid JSON", "line 4 has no answer")
+
+
+@pytest.mark.parametrize("above", ["\n\n", "sep=;\n", "\nsep=;\r\n"])
+def test_a_csv_may_begin_with_blank_lines_or_what_excel_puts_there(above: str) -> None:
+    document = read(f'{above}question;answer\nWhen?;"Now,\nor later."\nHow?;\n', "a.csv")
+    assert [entry.answer for entry in document.faq] == ["Now,\nor later."]
+    assert document.left_out == (f"line {4 + above.count(chr(10))} has no answer",)
+
+
 def test_rows_without_a_question_or_an_answer_are_left_out_and_told() -> None:
     document = read("question,answer,by\nHow?,,me\n,,\n,So.,\nWhen?,Now.,\n,,me\n", "a.csv")
     assert [(entry.question, entry.answer) for entry in document.faq] == [("When?", "Now.")]
     assert document.left_out == (
-        "entry 2 has no answer",
-        "entry 4 has no question",
-        "entry 6 has no question and no answer",
+        "line 2 has no answer",
+        "line 4 has no question",
+        "line 6 has no question and no answer",
     )
     rows = [{"question": "When?", "answer": "Now."}, {"q": "How?", "a": "So."}]
     assert read(json.dumps(rows), "a.json").left_out == ("entry 2 has no question and no answer",)
@@ -292,6 +315,45 @@ def test_a_workbook_is_an_faq_or_tables() -> None:
     assert read(saved([["Question", "Answer"], ["How much?", 10]]), "a.xlsx").faq[0].answer == "10"
     table = read(saved([["item", "price"], ["lamp", 3]]), "prices.xlsx")
     assert table.text == "## Sheet\n\n| item | price |\n| --- | --- |\n| lamp | 3 |\n\n" and not table.faq
+
+
+def test_every_sheet_of_a_workbook_is_read() -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    sheets: dict[str, list[list[object]]] = {
+        "FAQ": [["Our questions"], [], ["Q", "A"], ["How much?", "Ten."], ["When?", None]],
+        "Prices": [["item", "price"], ["lamp", 3]],
+        "更多": [["问题", "答案"], ["几天到？", "三天。"]],
+    }
+    for name, rows in sheets.items():
+        sheet = workbook.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    file = io.BytesIO()
+    workbook.save(file)
+    document = read(file.getvalue(), "book.xlsx")
+    chunks = chunk_document(document, count_tokens, limit=64)
+    assert [(chunk.kind, chunk.question, chunk.heading) for chunk in chunks] == [
+        ("faq", "How much?", ""),
+        ("faq", "几天到？", ""),
+        ("passage", "", "book › Prices"),
+    ]
+    assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    assert document.left_out == ("sheet FAQ, row 5 has no answer",)
+
+
+def test_html_keeps_accordions_articles_and_pages_inside_a_form() -> None:
+    accordion = "<h2><button>How long?</button></h2><div>Five days.</div><button>Buy</button>"
+    assert read(accordion, "a.html").text == "## How long?\n\nFive days.\n"
+    two = "<body><article><p>One.</p></article><article><p>Two.</p></article></body>"
+    assert read(two, "a.html").text.split() == ["One.", "Two."]
+    page = "<form><h1>Hours</h1><p>At nine.</p><input value='x'></form><form><label>Search</label><input></form>"
+    assert read(page, "a.html").text == "# Hours\n\nAt nine.\n"
+
+
+@pytest.mark.parametrize(("data", "name"), [("{\\rtf1 x}", "a.rtf"), ('{"cells": []}', "a.ipynb")])
+def test_text_between_marks_that_would_be_quoted_is_left_out_with_a_way_out(data: str, name: str) -> None:
+    assert reason(data, name) == "format"
 
 
 def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

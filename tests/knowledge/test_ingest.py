@@ -150,6 +150,45 @@ def test_a_document_that_cannot_be_read_this_time_stays_but_an_emptied_one_goes(
     assert (report.removed, ids(knowledge)) == (["docs/b.md"], ["docs/a.csv"])
 
 
+def test_a_folder_that_cannot_be_opened_keeps_its_documents(
+    knowledge: Knowledge, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = folder / "closed"
+    closed.mkdir()
+    (closed / "a.md").write_text("Text.", encoding="utf-8")
+    (folder / "closed.md").write_text("Other text.", encoding="utf-8")
+    knowledge.ingest([folder])
+    scandir = os.scandir
+
+    def refuse(path: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (folder / "closed.md").unlink()
+    report = knowledge.ingest([folder])
+    assert [(one.path, one.message) for one in report.failed] == [(str(closed), "cannot be opened: Permission denied")]
+    assert (report.removed, ids(knowledge)) == (["docs/closed.md"], ["docs/closed/a.md"])
+
+
+def test_a_file_that_no_converter_was_written_for_fails_alone(
+    knowledge: Knowledge, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import botkit.knowledge.documents as documents
+
+    def surprise(data: bytes, title: str) -> None:
+        raise IndexError("no such row")
+
+    monkeypatch.setattr(documents, "_plain_text", surprise)
+    (folder / "a.txt").write_text("Text.", encoding="utf-8")
+    (folder / "b.md").write_text("---\ndate: 2024-13-45\n---\nText.", encoding="utf-8")
+    (folder / "c.md~").write_text("A backup.", encoding="utf-8")
+    report = knowledge.ingest([folder])
+    assert [one.message for one in report.failed] == ["cannot be read: IndexError: no such row"]
+    assert ids(knowledge) == ["docs/b.md"]
+
+
 def test_a_path_that_does_not_exist_is_an_error(knowledge: Knowledge, tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="no file or folder"):
         knowledge.ingest([tmp_path / "nothing"])
@@ -183,6 +222,8 @@ def test_removed_documents_come_back_only_with_an_ingest(knowledge: Knowledge, f
     assert (ids(knowledge), texts(knowledge, "A"), knowledge.check().ok) == ([], [], True)
     knowledge.ingest([folder])
     assert ids(knowledge) == ["docs/a.md", "docs/b.md"]
+    with pytest.raises(LibraryError, match="Did you mean 'docs/', all below it"):
+        knowledge.remove(["docs"])
     with pytest.raises(LibraryError, match="no document 'docs/c.md'"):
         knowledge.remove(["docs/a.md", "docs/c.md"])
     assert ids(knowledge) == ["docs/a.md", "docs/b.md"]
@@ -206,6 +247,29 @@ def test_shipped_documents_come_on_first_use_and_removed_ones_stay_away(open_hom
 def test_paths_of_the_configuration_are_ingested_at_first_use(open_home: Open, folder: Path) -> None:
     (folder / "a.md").write_text("Configured text.", encoding="utf-8")
     assert texts(open_home(paths=[folder]), "configured") == ["Configured text."]
+
+
+def test_a_configured_path_that_is_gone_does_not_keep_the_others_away(
+    open_home: Open, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "a.md").write_text("Configured text.", encoding="utf-8")
+    assert texts(open_home(paths=[tmp_path / "gone", folder]), "configured") == ["Configured text."]
+    assert f"there is no file or folder {tmp_path / 'gone'}" in caplog.text
+
+
+def test_without_the_setting_the_shipped_documents_go_and_with_it_they_come_back(open_home: Open, folder: Path) -> None:
+    (folder / "a.md").write_text("Own text.", encoding="utf-8")
+    first = open_home(include_builtin=True)
+    first.prepare()
+    first.ingest([folder])
+    everything = ids(first)
+    second = open_home(include_builtin=False)
+    second.prepare()
+    assert ids(second) == ["docs/a.md"]
+    assert all(hit.chunk.document == "docs/a.md" for hit in second.search("return an item", 9))
+    third = open_home(include_builtin=True)
+    third.prepare()
+    assert ids(third) == everything
 
 
 def test_a_second_writer_is_told_to_wait(open_home: Open, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

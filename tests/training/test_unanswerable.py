@@ -6,7 +6,10 @@ import pytest
 
 from botkit.training.unanswerable import altered_question
 
-TEXTS = ["In 1881, Nikola Tesla moved to Budapest. Later he met Thomas Edison in New York.", "Marie Curie came in 1904."]
+TEXTS = [
+    "In 1881, Nikola Tesla moved to Budapest. Later he met Thomas Edison in New York.",
+    "Marie Curie came in 1904.",
+]
 
 
 def altered(question: str, answer: str, seed: int = 0) -> str | None:
