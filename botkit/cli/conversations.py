@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, console, print_json, settings_from
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
 from botkit.conversations.erase import erase
 from botkit.errors import ConversationError
 from botkit.text import clean
@@ -54,7 +55,7 @@ def list_conversations(
         table.add_row(
             *(Text(clean(cell)) for cell in (one.id, last, str(one.turns), one.sender, one.adapter, one.title))
         )
-    console.print(table if found else "There are no conversations.")
+    common.console.print(table if found else "There are no conversations.")
 
 
 @app.command()
@@ -73,8 +74,10 @@ def show(
     from rich.text import Text
 
     for turn in turns:
-        console.print(Text(_headline(turn), style="bold cyan" if turn["role"] == "user" else "bold"), soft_wrap=True)
-        console.print(Text("\n".join(clean(line) for line in turn["text"].splitlines()) + "\n"))
+        common.console.print(
+            Text(_headline(turn), style="bold cyan" if turn["role"] == "user" else "bold"), soft_wrap=True
+        )
+        common.console.print(Text("\n".join(clean(line) for line in turn["text"].splitlines()) + "\n"))
 
 
 @app.command()
@@ -105,7 +108,7 @@ def search(
         excerpt.highlight_words([clean(text)], "bold yellow", case_sensitive=False)
         who = turn.sender if turn.role == "user" else "bot"
         table.add_row(Text(clean(turn.conversation)), _when(turn.created_at), Text(clean(who)), excerpt)
-    console.print(table if found else "No turn contains that.")
+    common.console.print(table if found else "No turn contains that.")
 
 
 @app.command()
@@ -131,7 +134,7 @@ def export(
     if as_json:
         print_json({"written": str(out), "n": len(turns)} if out is not None else {"turns": turns, "n": len(turns)})
     elif out is not None:
-        console.print(f"Wrote {_count(len(turns))} to {out}.", markup=False)
+        common.console.print(f"Wrote {_count(len(turns))} to {out}.", markup=False)
     else:
         for turn in turns:
             sys.stdout.write(json.dumps(turn, ensure_ascii=False) + "\n")
@@ -251,4 +254,4 @@ def _tell_deleted(deleted: int, as_json: bool) -> None:
     if as_json:
         print_json({"deleted": deleted})
     else:
-        console.print(f"Deleted {_count(deleted)}.")
+        common.console.print(f"Deleted {_count(deleted)}.")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, console, err_console, print_json, settings_from
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
 from botkit.errors import LibraryError
 from botkit.messages import Language
 
@@ -85,7 +86,9 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Callable[[Progress], None]
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=err_console, transient=True, disable=hidden or not err_console.is_terminal) as bar:
+    with Bar(
+        *columns, console=common.err_console, transient=True, disable=hidden or not common.err_console.is_terminal
+    ) as bar:
         task = bar.add_task("Reading", total=None, files=0, files_total=0)
 
         def show(step: Progress) -> None:
@@ -103,7 +106,7 @@ def progress_bar(*, hidden: bool = False) -> Iterator[Callable[[Progress], None]
 
 def _follow(knowledge: Knowledge, paths: list[Path], as_json: bool) -> None:
     if not as_json:
-        err_console.print("Watching for changes. Ctrl+C ends it.")
+        common.err_console.print("Watching for changes. Ctrl+C ends it.")
     for report in knowledge.watch(paths):
         _show(report, as_json)
 
@@ -130,8 +133,8 @@ def _show(report: IngestReport, as_json: bool) -> None:
             table.add_row(str(count), words)
     if not table.row_count:
         table.add_row("0", "documents found")
-    console.print(table)
-    console.print(f"{report.chunks} new passages in {report.seconds:.1f} s", style="dim")
+    common.console.print(table)
+    common.console.print(f"{report.chunks} new passages in {report.seconds:.1f} s", style="dim")
     _show_left_out(report.failed, "failed", "red")
     _show_left_out(report.skipped, "skipped", "yellow")
     _show_left_out(report.incomplete, "left out", "yellow")
@@ -141,6 +144,6 @@ def _show_left_out(files: list[LeftOut], label: str, style: str) -> None:
     from rich.text import Text
 
     for file in files[:_LEFT_OUT_SHOWN]:
-        console.print(Text.assemble((f"{label} ", style), f"{file.path}: {file.message}"), soft_wrap=True)
+        common.console.print(Text.assemble((f"{label} ", style), f"{file.path}: {file.message}"), soft_wrap=True)
     if len(files) > _LEFT_OUT_SHOWN:
-        console.print(f"… and {len(files) - _LEFT_OUT_SHOWN} more; --json lists all.", style="dim")
+        common.console.print(f"… and {len(files) - _LEFT_OUT_SHOWN} more; --json lists all.", style="dim")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, console, print_json, settings_from
+from botkit.cli import common
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
 
 if TYPE_CHECKING:
     from botkit.knowledge.base import Knowledge
@@ -33,7 +34,7 @@ def list_documents(as_json: JsonOption = False, config: ConfigOption = None, hom
         table.add_column(name, justify="right" if name == "passages" else "left", overflow="fold")
     for info in infos:
         table.add_row(info.id, info.title, info.language, str(info.chunks), ", ".join(info.tags))
-    console.print(table if infos else "There are no documents yet. Add some with: botkit ingest PATH…")
+    common.console.print(table if infos else "There are no documents yet. Add some with: botkit ingest PATH…")
 
 
 @app.command()
@@ -58,8 +59,8 @@ def show(
         for passage in passages:
             page = f", page {passage.page}" if passage.page else ""
             place = f"[{passage.start}:{passage.end}]{page} {passage.heading or passage.question}"
-            console.print(Text(place, style="bold"), soft_wrap=True)
-            console.print(Text(passage.text + "\n"), soft_wrap=True)
+            common.console.print(Text(place, style="bold"), soft_wrap=True)
+            common.console.print(Text(passage.text + "\n"), soft_wrap=True)
 
 
 @app.command()
@@ -75,7 +76,7 @@ def remove(
     if as_json:
         print_json({"removed": removed, "n": len(removed)})
     else:
-        console.print(f"Removed {len(removed)} document{'' if len(removed) == 1 else 's'}.")
+        common.console.print(f"Removed {len(removed)} document{'' if len(removed) == 1 else 's'}.")
 
 
 @app.command()
@@ -103,7 +104,7 @@ def stats(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
         ),
     ):
         table.add_row(name, value)
-    console.print(table)
+    common.console.print(table)
 
 
 @contextmanager
