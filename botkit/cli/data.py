@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from botkit.data.rows import Kind, Row
 
+_PARTS = ("train", "valid", "validation", "dev", "test")
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Clean, split, augment, balance and describe training data."
 )
@@ -169,6 +170,17 @@ def split(
         f"{count} between the parts; nothing was written. Drop near duplicates first (`botkit data prepare`), "
         "split by --method group, or accept them with --allow-leaks."
     )
+    old = [
+        path
+        for path in sorted([*out.glob("*.jsonl"), *out.glob("fold-*/*.jsonl")])
+        if (path.stem in _PARTS or path.parent != out) and str(path) not in written and path.resolve() != file.resolve()
+    ]
+    if old:
+        names = ", ".join(str(path.relative_to(out)) for path in old[:5])
+        raise DataError(
+            f"{out}: holds parts of another split ({names}), whose rows may be in the new parts as well. Name a new folder, "
+            "or remove them."
+        )
     if not blocked:
         for path, values in written.items():
             write_rows(Path(path), values)

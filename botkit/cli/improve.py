@@ -213,12 +213,12 @@ def train(
         return
     low, high = told["interval"]
     common.console.print(
-        f"F1 on {report['n']} questions neither model was trained on: in service {told['first']:.4f}, candidate "
+        f"F1 on {report['n']} questions that were held back: in service {told['first']:.4f}, candidate "
         f"{told['second']:.4f} ({told['difference']:+.4f}, 95 % interval {low:+.4f} … {high:+.4f}, p {told['p']:.3f})."
     )
     if promoted:
         common.console.print("It is better, and now in service. Go back with: botkit improve rollback")
-        common.console.print("The calibration was fitted for the reader before it: see docs/training.md.")
+        common.console.print("The calibration was fitted for the reader before it: see docs/models.md.")
     elif verdict == "better":
         common.console.print(f"It is better. Use it with: botkit models use reader {exported}")
     else:

@@ -20,7 +20,18 @@ from botkit.data.rows import Kind, Row, check, kind_of, language_of, main_text
 from botkit.errors import DataError
 from botkit.messages import Language
 
-_TAG: Final = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>|<!--|<!\[CDATA\[|<!DOCTYPE", re.IGNORECASE)
+_ELEMENTS: Final = (
+    "a|abbr|address|area|article|aside|audio|b|base|bdi|bdo|big|blockquote|body|br|button|canvas|caption|center|cite|code|col|"
+    "colgroup|data|datalist|dd|del|details|dfn|dialog|div|dl|dt|em|embed|fieldset|figcaption|figure|font|footer|form|frame|"
+    "frameset|h[1-6]|head|header|hgroup|hr|html|i|iframe|img|input|ins|kbd|label|legend|li|link|main|map|mark|menu|meta|meter|"
+    "nav|noscript|object|ol|optgroup|option|output|p|param|picture|pre|progress|q|rp|rt|ruby|s|samp|script|search|section|"
+    "select|slot|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|"
+    "time|title|tr|track|tt|u|ul|var|video|wbr"
+)
+_MARKUP: Final = rf"/?(?:{_ELEMENTS}|[a-z]+-[a-z-]+)(?:\s[^<>]*)?/?>|!--|!\[CDATA\[|!DOCTYPE"
+_STRAY: Final = re.compile(rf"<(?!{_MARKUP})", re.IGNORECASE)
+_TAG: Final = re.compile(f"<(?:{_MARKUP})", re.IGNORECASE)
+"""Tags of HTML; other words between angle brackets, such as a mask or a type's parameter, are text."""
 _ENTITY: Final = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _BLANKS: Final = re.compile(r"[^\S\n]+")
 _LINES: Final = re.compile(r" ?\n ?(?:\n ?)+")
@@ -139,7 +150,7 @@ def without_html(text: str) -> str:
     if _TAG.search(text):
         from bs4 import BeautifulSoup
 
-        soup = BeautifulSoup(text, "html.parser")
+        soup = BeautifulSoup(_STRAY.sub("&lt;", text), "html.parser")
         for element in soup(["script", "style"]):
             element.decompose()
         for element in soup(["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4"]):
@@ -265,7 +276,10 @@ def _fault(values: Mapping[str, Any], kind: Kind, rules: Rules, place: str) -> s
         told = str(error)
         if "no words" in told or "at least 1 character" in told:
             return "empty"
-        return "a field missing or of the wrong type" if "the context has" not in told else "answer not in its context"
+        if "the context has" in told:
+            return "answer not in its context"
+        field = re.search(r"`([\w.]+)`", told)
+        return f"{field[0] if field else 'a field'} missing or of the wrong type"
     if rules.languages and not _is_in(values, kind, rules.languages):
         return "another language"
     length = len(values["context"] if kind == "reading" else main_text(values, kind))

@@ -12,12 +12,17 @@ from botkit.errors import MissingExtraError
 PERMUTATIONS: Final = 64
 _SHINGLE: Final = {"en": 5, "zh": 3}
 _SEED: Final = 7
+_DIVIDING: Final = frozenset(".,;!?…、。，；！？·\"'`“”‘’「」『』《》")
 
 
 def folded(text: str) -> str:
-    """What exact duplicates are compared by: lower case, one width, no punctuation, single blanks."""
-    kept = "".join(c if unicodedata.category(c)[0] not in "PSC" else " " for c in unicodedata.normalize("NFKC", text))
-    return " ".join(kept.lower().split())
+    """What exact duplicates are compared by: lower case, one width, no marks that only divide, single blanks.
+
+    Other marks stay: 👍 is not 👎, nor :) the same as :(, nor C++ as C#.
+    """
+    normal = unicodedata.normalize("NFKC", text).lower()
+    kept = "".join(" " if c in _DIVIDING or unicodedata.category(c)[0] == "C" else c for c in normal)
+    return " ".join(kept.split()) or " ".join(normal.split())
 
 
 def shingles(text: str) -> set[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import re
 import zipfile
 from collections import defaultdict
@@ -26,6 +27,7 @@ Source = Literal["jsonl", "squad", "table", "slack", "telegram", "botkit", "text
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 _SLACK_MARKUP: Final = re.compile(r"<(?:https?|mailto|tel):[^>|]*\|([^>]*)>|<((?:https?|mailto|tel):[^>]*)>")
 _SLACK_MENTION: Final = re.compile(r"<[@#!][^>|]*(?:\|([^>]*))?>")
+_LOG: Final = logging.getLogger(__name__)
 _LONGEST_FIELD: Final = 10_000_000
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "text": ("text", "sentence", "review", "message", "content", "tweet", "文本", "内容", "评论"),
@@ -190,6 +192,7 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
             "Name them: --column text=COLUMN --column label=COLUMN."
         )
     rows = []
+    undated = 0
     for line in _lines(path, reader):
         place = f"{path}:{reader.line_num}"
         if None in line:
@@ -203,10 +206,26 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
         for optional in ("time", "group", "title"):
             if not values.get(optional, "x"):
                 del values[optional]
+        if "time" in values and "time" not in columns and not _is_iso(values["time"]):
+            del values["time"]  # nobody asked for the column, so it must not cost the row
+            undated += 1
         rows.append(Row(values, place))
     if not rows:
         raise DataError(f"{path}: a header, and no rows below it.")
+    if undated:
+        _LOG.warning(
+            "%s: %d values of the column %r are no dates like 2024-01-31 and are left out; a split by time needs them.",
+            path, undated, chosen["time"],
+        )  # fmt: skip
     return rows, kind
+
+
+def _is_iso(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return True
 
 
 def _delimiter(text: str) -> str:

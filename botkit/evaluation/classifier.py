@@ -14,7 +14,7 @@ from botkit.evaluation.metrics import (
     confusion,
 )
 from botkit.evaluation.reader import Track
-from botkit.evaluation.scored import Collect, Scored, bucket
+from botkit.evaluation.scored import Collect, ExampleIds, Scored, bucket
 from botkit.models.classifier import TextClassifier
 
 AT_ONCE: Final = 64
@@ -36,9 +36,11 @@ def evaluate_classifier(
         scores += [float(score) for score in shares.max(axis=1)]
     right = [said == example.label for said, example in zip(predicted, examples, strict=True)]
     if collect:
+        ids = ExampleIds()
         for number, example in enumerate(examples):
             facets, told = facets_of(example), {"accuracy": float(right[number])}
-            collect(Scored(str(number), told, facets, example.label, predicted[number], example.text, scores[number]))
+            id = ids.of(example.text, example.label)
+            collect(Scored(id, told, facets, example.label, predicted[number], example.text, scores[number]))
     report = labelled_figures(predicted, examples, classifier.labels)
     return {**report, "calibration_error": calibration_error(scores, right)}
 
@@ -46,11 +48,14 @@ def evaluate_classifier(
 def labelled_figures(
     predicted: Sequence[str], examples: Sequence[LabelledText], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Figures over all labels and of each, the confusion table (row: what is right), and figures by language."""
+    """Figures, those of each label, the confusion table (row: what is right), and figures by language.
+
+    As in scikit-learn, macro figures average over the labels that occur, as what is right or as what was said.
+    """
     wanted = [example.label for example in examples]
     table = confusion(predicted, wanted, labels)
     report: dict[str, Any] = {
-        **classification_figures(predicted, wanted, labels),
+        **_figures(predicted, wanted, labels),
         "n": len(examples),
         "classes": dict(zip(labels, class_figures(table), strict=True)),
         "labels": list(labels),
@@ -61,10 +66,15 @@ def labelled_figures(
         report["languages"] = {}
         for language in languages:
             chosen = [i for i, example in enumerate(examples) if example.language == language]
-            report["languages"][language] = classification_figures(
+            report["languages"][language] = _figures(
                 [predicted[i] for i in chosen], [wanted[i] for i in chosen], labels
             ) | {"n": len(chosen)}
     return report
+
+
+def _figures(predicted: Sequence[str], wanted: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
+    occurring = {*predicted, *wanted}
+    return classification_figures(predicted, wanted, [label for label in labels if label in occurring])
 
 
 def facets_of(example: LabelledText) -> dict[str, str]:

@@ -10,7 +10,7 @@ from botkit.errors import DataError, MissingExtraError
 from botkit.evaluation.formats import Intent
 from botkit.evaluation.metrics import answer_tokens, distinct, f1_score, mean
 from botkit.evaluation.reader import Track
-from botkit.evaluation.scored import Collect, Scored, bucket
+from botkit.evaluation.scored import Collect, ExampleIds, Scored, bucket
 from botkit.language import detect
 from botkit.messages import Language, Turn
 from botkit.models import Generator, Sampling
@@ -81,9 +81,10 @@ def evaluate_generator(
         report |= {"perplexity": math.exp(min(-total / tokens, 700.0)), "tokens": tokens, "n": len(told)}
         if not jobs:
             report["log_probability"] = mean([one / length for _, one, length in told])
-            for number, (said, log_probability, length) in enumerate(told if collect else ()):
+            ids = ExampleIds()
+            for said, log_probability, length in told if collect else ():
                 assert collect is not None
-                collect(_foreseen(number, said, log_probability / length))
+                collect(_foreseen(ids, said, log_probability / length))
     elif not jobs:
         raise DataError("This generator cannot tell probabilities, and the file has no intents: nothing to measure.")
     if jobs:
@@ -93,10 +94,10 @@ def evaluate_generator(
     return report
 
 
-def _foreseen(number: int, text: str, log_probability: float) -> Scored:
+def _foreseen(ids: ExampleIds, text: str, log_probability: float) -> Scored:
     language = detect(text)
     facets = {"language": language, "length": bucket(len(answer_tokens(text, language)), (6, 12, 24, 48))}
-    return Scored(str(number), {"log_probability": log_probability}, facets, text=text)
+    return Scored(ids.of(text), {"log_probability": log_probability}, facets, text=text)
 
 
 def _intents(

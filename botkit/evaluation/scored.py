@@ -6,6 +6,7 @@ of a score over the lines is the figure of that name in the report.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ _QUESTION_WORDS: Final[dict[Language, tuple[tuple[str, str], ...]]] = {
     ),
     "zh": (
         ("为什么", "为什么|为何|怎么会"),
-        ("多少", "多少|几|多大|多长|多久|多高|多远"),
+        ("多少", "多少|几(?!乎)|多大|多长|多久|多高|多远"),
         ("谁", "谁|何人|哪位"),
         ("何时", "何时|什么时候|哪年|哪天|何年"),
         ("哪里", "哪里|哪儿|何处|什么地方"),
@@ -75,6 +76,19 @@ class Scored:
     said: str = ""
     text: str = ""
     confidence: float | None = None
+
+
+class ExampleIds:
+    """Ids that depend on what an example is, not on where it stands: the same in a sample and in the whole file."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def of(self, *parts: str) -> str:
+        """The id of an example with these texts; a repeated one gets a number."""
+        key = hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=6).hexdigest()
+        self._seen[key] = number = self._seen.get(key, 0) + 1
+        return key if number == 1 else f"{key}-{number}"
 
 
 def write_predictions(path: Path, scored: Iterable[Scored]) -> int:
@@ -137,26 +151,32 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
     """Whether the second is better, figure by figure, on the examples that both have.
 
     `difference` is second minus first with its paired-bootstrap interval; `p` is that of a paired permutation test
-    (signs of the differences flipped at random), by SciPy. Raises `DataError` where they share no examples.
+    (signs of the differences flipped at random), by SciPy. Raises `DataError` where they share no examples, where an id stands
+    twice, or where they do not agree on what an example is.
     """
     stats = _stats()
     by_id = {one.id: one for one in first}
+    if len(by_id) < len(first) or len({one.id for one in second}) < len(second):
+        raise DataError("An id stands twice in one of the files, so examples cannot be paired. Measure both anew.")
     pairs = [(by_id[one.id], one) for one in second if one.id in by_id]
     if len(pairs) < _FEWEST:
         raise DataError("The two files share fewer than two examples (by id). Measure both on the same data.")
+    for a, b in pairs:
+        if a.wanted != b.wanted:
+            raise DataError(f"The two files disagree on the example {b.id!r}. Measure both on the same data.")
     names = [name for name in pairs[0][1].scores if all(name in a.scores and name in b.scores for a, b in pairs)]
     report: dict[str, Any] = {
         "n": len(pairs),
         "only_first": len(first) - len(pairs),
         "only_second": len(second) - len(pairs),
     }
-    told = {}
+    told: dict[str, Any] = {}
     for name in names:
         before, after = (np.array([pair[side].scores[name] for pair in pairs]) for side in (0, 1))
         difference = after - before
         if np.ptp(difference) == 0:
             low = high = float(difference[0])
-            p = 1.0
+            p = 1.0 if low == 0 else 2.0 ** (1 - len(pairs))  # all signs alike: two of 2^n ways to flip them
         else:
             made = stats.bootstrap(
                 (difference,), np.mean, confidence_level=level, n_resamples=RESAMPLES, method="percentile",
@@ -246,7 +266,10 @@ def slices(scored: Sequence[Scored], figure: str | None = None) -> dict[str, dic
 def question_word(question: str, language: Language) -> str:
     """What is asked for: who, when, how many … or "other"."""
     text = question.lower()
-    return next((name for name, pattern in _QUESTION_WORDS[language] if re.search(pattern, text)), "other")
+    found = [
+        (match.start(), name) for name, pattern in _QUESTION_WORDS[language] if (match := re.search(pattern, text))
+    ]
+    return min(found, key=lambda one: one[0])[1] if found else "other"  # of two at one place the first in the list
 
 
 def bucket(length: int, edges: Sequence[int]) -> str:
@@ -298,7 +321,8 @@ def _macro_of(wanted: Any, said: Any, count: int) -> dict[str, float]:
     hits, told, there = table.diagonal(), table.sum(0), table.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         parts = {"macro_precision": hits / told, "macro_recall": hits / there, "macro_f1": 2 * hits / (told + there)}
-    return {name: float(np.nan_to_num(values).mean()) for name, values in parts.items()}
+    occurring = told + there > 0
+    return {name: float(np.nan_to_num(values[occurring]).mean()) for name, values in parts.items()}
 
 
 def _stats() -> Any:

@@ -10,7 +10,7 @@ from botkit.evaluation.classifier import AT_ONCE, facets_of, labelled_figures
 from botkit.evaluation.formats import LabelledText
 from botkit.evaluation.metrics import calibration_error, mean
 from botkit.evaluation.reader import Track
-from botkit.evaluation.scored import IDENTITY_TERMS, Collect, Scored, identity_groups
+from botkit.evaluation.scored import IDENTITY_TERMS, Collect, ExampleIds, Scored, identity_groups
 from botkit.messages import Language, Sentiment
 from botkit.models import SentimentClassifier
 from botkit.models.sentiment import LABELS
@@ -54,6 +54,7 @@ def evaluate_sentiment(
         raise DataError(f"The data has the label {min(present - set(labels))}, which is not among {', '.join(labels)}.")
     predicted: list[str] = []
     sure: list[float] = []
+    ids = ExampleIds()
     starts = range(0, len(examples), AT_ONCE)
     for start in track(list(starts)):
         tones = classifier.classify([example.text for example in examples[start : start + AT_ONCE]])
@@ -61,7 +62,7 @@ def evaluate_sentiment(
         sure += [_confidence(tone, said, labels) for tone, said in zip(tones, predicted[len(sure) :], strict=True)]
         if collect:
             for number in range(start, len(predicted)):
-                collect(_scored(number, examples[number], predicted[number], sure[number]))
+                collect(_scored(ids, examples[number], predicted[number], sure[number]))
     right = [said == example.label for said, example in zip(predicted, examples, strict=True)]
     return {**labelled_figures(predicted, examples, labels), "calibration_error": calibration_error(sure, right)}
 
@@ -72,11 +73,12 @@ def _confidence(tone: Sentiment, said: str, labels: Sequence[str]) -> float:
     return tone.probabilities.get(said, 0.0) / among if among else tone.score
 
 
-def _scored(number: int, example: LabelledText, said: str, confidence: float) -> Scored:
+def _scored(ids: ExampleIds, example: LabelledText, said: str, confidence: float) -> Scored:
     groups = ", ".join(identity_groups(example.text, example.language)) or "none"
     facets = {**facets_of(example), "identity terms": groups}
     right = float(said == example.label)
-    return Scored(str(number), {"accuracy": right}, facets, example.label, said, example.text, confidence)
+    id = ids.of(example.text, example.label)
+    return Scored(id, {"accuracy": right}, facets, example.label, said, example.text, confidence)
 
 
 def fairness(classifier: SentimentClassifier) -> dict[str, Any]:

@@ -167,7 +167,9 @@ class Recipe(Section):
             raise ValueError("lora adds to trained weights; a model from scratch has none")
         if self.labels and len(set(self.labels)) < 2:
             raise ValueError("labels: name at least two different ones")
-        if self.stride >= self.max_length // 2:
+        if self.label_smoothing and self.task in ("reader", "encoder"):
+            raise ValueError(f"label_smoothing: a {self.task} has no labels to smooth; leave it out")
+        if self.task == "reader" and self.stride >= self.max_length // 2:
             raise ValueError(f"stride: must be less than half of max_length ({self.max_length})")
         return self
 

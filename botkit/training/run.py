@@ -83,7 +83,7 @@ def train(
         raise MissingExtraError("Training", "train") from error
     quiet()
     identity = fingerprint(recipe)
-    checkpoint = _prepare_folder(out, identity, restart)
+    _check_folder(out, identity, restart)
     transformers.set_seed(recipe.seed)  # the weights of a new head
     setup = _task(recipe.task).setup(recipe, base)
     transformers.set_seed(recipe.seed)
@@ -96,10 +96,11 @@ def train(
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     whole = sum(p.numel() for p in model.parameters())
     _check_disk(out, whole, recipe.keep_checkpoints)
+    checkpoint = _open_folder(out, restart)  # only now: what was refused changes nothing
     per_epoch = max(1, math.ceil(math.ceil(len(setup.train) / recipe.batch_size) / recipe.gradient_accumulation))
     steps = recipe.max_steps or max(1, round(per_epoch * recipe.epochs))
     every = max(1, min(steps, round(per_epoch * recipe.validate_every)))
-    (out / RUN_FILE).write_text(json.dumps({"fingerprint": identity, "done": False}) + "\n", encoding="utf-8")
+    _note(out, identity, done=False)
     arguments = _arguments(recipe, setup, out, steps, every)
     callbacks = [_listening(listener)] if listener else []
     if recipe.early_stopping:
@@ -132,7 +133,11 @@ def train(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if checkpoint and recipe.early_stopping and _stopped(checkpoint, recipe.early_stopping.patience):
+                trainer.state = transformers.TrainerState.load_from_json(str(checkpoint / _STATE))
+                trainer._load_best_model()
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         # torch and safetensors tell of a full disk in words of their own
         if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(out).free < whole * 12:
@@ -166,7 +171,7 @@ def train(
     )
     _save(trainer.model, setup, recipe, out)
     _write_up(result, recipe, history, out)
-    (out / RUN_FILE).write_text(json.dumps({"fingerprint": identity, "done": True}) + "\n", encoding="utf-8")
+    _note(out, identity, done=True)
     del torch
     return result
 
@@ -187,22 +192,21 @@ def _task(name: str) -> Any:
     return import_module(f"botkit.training.tasks.{module}")
 
 
-def _prepare_folder(out: Path, identity: str, restart: bool) -> Path | None:
-    """The checkpoint to go on from, if there is one. Raises `ModelError` where the folder belongs to something else."""
+def _check_folder(out: Path, identity: str, restart: bool) -> None:
+    """Raise `ModelError` where the folder belongs to something else, or to a run that is finished. Changes nothing."""
     if out.exists() and not out.is_dir():
         raise ModelError(f"{out}: is a file. Name a folder.")
     run = out / RUN_FILE
     if out.is_dir() and any(out.iterdir()) and not run.is_file():
         raise ModelError(f"{out}: holds other files. Name an empty or a new folder.")
-    if restart and run.is_file():
-        shutil.rmtree(out)
+    if restart or not run.is_file():
+        return
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(f"{out}: cannot be made ({error.strerror}).") from error
-    if not run.is_file():
-        return None
-    told = json.loads(run.read_text(encoding="utf-8"))
+        told = json.loads(run.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(
+            f"{run}: is damaged, so nobody can tell which run this folder is of. Begin anew with --restart, or name another --out."
+        ) from error
     if told.get("fingerprint") != identity:
         raise ModelError(
             f"{out}: was begun with another recipe or other data; its checkpoints do not fit. Name another --out, or throw "
@@ -210,6 +214,16 @@ def _prepare_folder(out: Path, identity: str, restart: bool) -> Path | None:
         )
     if told.get("done"):
         raise ModelError(f"{out}: this very run is finished already. To do it again: --restart.")
+
+
+def _open_folder(out: Path, restart: bool) -> Path | None:
+    """Make the folder, or clear it for a new start; the checkpoint to go on from, if there is one."""
+    if restart and (out / RUN_FILE).is_file():
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{out}: cannot be made ({error.strerror}).") from error
     found = []
     for folder in (out / CHECKPOINTS).glob("checkpoint-*"):
         if whole(folder):
@@ -217,6 +231,21 @@ def _prepare_folder(out: Path, identity: str, restart: bool) -> Path | None:
         else:
             shutil.rmtree(folder)  # killed while it was written
     return max(found, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
+def _note(out: Path, identity: str, *, done: bool) -> None:
+    """Write down which run the folder is of; the file appears whole or not at all."""
+    new = out / f".{RUN_FILE}.new"
+    new.write_text(json.dumps({"fingerprint": identity, "done": done}) + "\n", encoding="utf-8")
+    new.replace(out / RUN_FILE)
+
+
+def _stopped(checkpoint: Path, patience: int) -> bool:
+    """Whether early stopping had already decided to end when this checkpoint was written."""
+    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    told = state.get("stateful_callbacks", {}).get("EarlyStoppingCallback", {})
+    told = told[0] if isinstance(told, list) else told
+    return bool(told.get("attributes", {}).get("early_stopping_patience_counter", 0) >= patience)
 
 
 def whole(checkpoint: Path) -> bool:
@@ -326,7 +355,7 @@ def _with_lora(model: Any, recipe: Recipe, setup: Any) -> Any:
 def _check_disk(out: Path, parameters: int, kept: int) -> None:
     """Weights and two moments in 32 bits for each checkpoint kept, the best and the one being written."""
     needed = parameters * 12 * (kept + 2)
-    free = shutil.disk_usage(out).free
+    free = shutil.disk_usage(next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())).free
     if free < needed:
         raise ModelError(
             f"{out}: {free / 1e6:,.1f} MB are free, the checkpoints of this run need {needed / 1e6:,.1f} MB. Make room, lower "
@@ -375,6 +404,7 @@ def _arguments(recipe: Recipe, setup: Any, out: Path, steps: int, every: int) ->
         save_strategy="steps",
         save_steps=every,
         save_total_limit=recipe.keep_checkpoints + 1,
+        restore_callback_states_from_checkpoint=True,  # the patience that is used up already
         load_best_model_at_end=True,
         metric_for_best_model=f"eval_{setup.metric}",
         greater_is_better=setup.greater_is_better,

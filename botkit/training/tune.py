@@ -121,6 +121,9 @@ def search(
     for trial in stale:  # of a search that was killed
         with contextlib.suppress(RuntimeError, ValueError):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            # a grid counts it as visited and would never come back to it
+            again = {**trial.system_attrs, "fixed_params": trial.params}
+            study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs=again))
     if workers <= 1:
         _work(plan, 0, listener)
     else:

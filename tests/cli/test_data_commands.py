@@ -121,6 +121,21 @@ def test_options_say_what_is_possible(capsys: pytest.CaptureFixture[str], table:
     assert "NAME=VALUE" in errors
 
 
+def test_parts_of_an_earlier_split_do_not_stay_beside_new_ones(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "d.jsonl"
+    words = ["ferry", "harbour", "lamp", "garden", "winter", "letter", "bridge", "copper", "violin", "orchard"]
+    data.write_text(
+        "".join(json.dumps({"text": f"{w} {w[::-1]}", "label": "x"}) + "\n" for w in words), encoding="utf-8"
+    )
+    out = ["--out", str(tmp_path / "parts")]
+    run(capsys, "data", "split", str(data), "--shares", "train=0.6,valid=0.2,test=0.2", *out)
+    code, _, told = run(capsys, "data", "split", str(data), "--shares", "train=0.8,valid=0.2", *out)
+    assert (code, "holds parts of another split (test.jsonl)" in " ".join(told.split())) == (1, True)
+    assert run(capsys, "data", "split", str(data), "--shares", "train=0.5,valid=0.2,test=0.3", *out)[0] == 0
+
+
 def test_a_refused_split_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_text('{"text": "the same words", "label": "a"}\n' * 10, encoding="utf-8")

@@ -55,6 +55,14 @@ def test_rows_are_dropped_for_named_reasons() -> None:
     assert report.examples["conflicting label"].startswith("f:1")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("👍", "👎"), ("Great film :)", "Great film :("), ("C++", "C#"), ("!", "?")]
+)
+def test_marks_that_mean_something_are_no_duplicates(one: str, other: str) -> None:
+    kept, report = clean([*labelled(one), *labelled(other, label="b")], "labelled", Rules(near_duplicates=None))
+    assert (len(kept), report.dropped) == (2, {})
+
+
 def test_near_duplicates_are_told_with_what_they_are_like() -> None:
     text = "The ferry to Arran leaves at nine in the morning and comes back at six in the evening"
     kept, report = clean(labelled(text, text + ".", text.replace("nine", "ten"), "Something else"), "labelled", Rules())
@@ -170,3 +178,14 @@ def test_the_language_filter_drops_what_is_neither() -> None:
     kept, report = clean(rows, "labelled", Rules(languages=("en", "zh")))
     assert [row.place for row in kept] == ["f:1", "f:2"]
     assert report.dropped == {"another language": 2}
+
+
+def test_words_between_angle_brackets_that_are_no_html_stay() -> None:
+    assert without_html("mail me at <email> or call <phone>") == "mail me at <email> or call <phone>"
+    assert without_html("a List<String> is <b>not</b> a <card>") == "a List<String> is not a <card>"
+
+
+def test_a_missing_field_is_named() -> None:
+    row = {"text": "so", "label": "a", "time": "15/01/2024"}
+    _, report = clean([Row(row, "f:1")], "labelled", Rules())
+    assert report.dropped == {"`time` missing or of the wrong type": 1}

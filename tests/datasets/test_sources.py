@@ -190,3 +190,10 @@ def test_intents_are_rows_as_well(tmp_path: Path) -> None:
     assert kept[0].values["questions"] == ["hi", "你好"]
     assert describe(kept, kind)["characters"]["answer"]["max"] == 6
     assert Augmenter(kept, kind, ["typos"]).copies(kept[0], 1)[0]["answers"] == {"friendly": "Hello!"}
+
+
+def test_a_date_column_that_nobody_asked_for_costs_no_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(tmp_path / "t.csv", "text,label,date\ngood,a,15/01/2024\nbad,b,2024-01-16\n")
+    rows, _ = load(file)
+    assert [row.values.get("time") for row in rows] == [None, "2024-01-16"]
+    assert "1 values of the column 'date' are no dates like 2024-01-31" in caplog.text

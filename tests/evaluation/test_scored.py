@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, recall_score
 from botkit.errors import DataError
 from botkit.evaluation.report import write_report
 from botkit.evaluation.scored import (
+    ExampleIds,
     Scored,
     bucket,
     compare,
@@ -76,6 +77,36 @@ def test_only_examples_of_both_are_compared() -> None:
         compare(model(0.6), [Scored("other", {"accuracy": 1.0})])
 
 
+def test_wrong_everywhere_against_right_everywhere_is_no_chance() -> None:
+    wrong, right = ([Scored(str(n), {"exact": score}) for n in range(20)] for score in (0.0, 1.0))
+    told = compare(wrong, right)["figures"]["exact"]
+    assert (told["difference"], told["verdict"]) == (1.0, "better")
+    assert told["p"] == pytest.approx(2 / 2**20)
+
+
+def test_what_is_not_the_same_example_is_not_compared() -> None:
+    twice = [Scored("same", {"exact": 1.0})] * 3
+    with pytest.raises(DataError, match="stands twice"):
+        compare(twice, twice[:1])
+    one, other = ([Scored(str(n), {"accuracy": 1.0}, {}, label, label) for n in range(4)] for label in "ab")
+    with pytest.raises(DataError, match="disagree on the example '0'"):
+        compare(one, other)
+
+
+def test_ids_tell_what_an_example_is_and_not_where_it_stands() -> None:
+    whole, part = ExampleIds(), ExampleIds()
+    first = [whole.of(text, "a") for text in ("one", "two", "two", "three")]
+    assert len(set(first)) == 4
+    assert [part.of(text, "a") for text in ("two", "three")] == [first[1], first[3]]
+    assert part.of("two", "b") not in first
+
+
+def test_a_perfect_model_has_perfect_macro_figures_whatever_classes_are_drawn() -> None:
+    scored = [Scored(str(n), {"accuracy": 1.0}, {}, label, label) for n, label in enumerate("aaaaab")]
+    assert figures(scored)["macro_f1"] == 1.0
+    assert intervals(scored)["macro_f1"] == [1.0, 1.0]
+
+
 def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
     scored = model(0.5, 10)
     assert write_predictions(tmp_path / "p.jsonl", scored) == 10
@@ -100,6 +131,9 @@ def test_slices_add_up() -> None:
         ("And how?", "en", "how"),
         ("The show began when?", "en", "when"),
         ("Is it?", "en", "other"),
+        ("What did the man who led France do?", "en", "what"),
+        ("When did the team whose captain left win?", "en", "when"),
+        ("村里几乎没有人住的原因是什么？", "zh", "什么"),
         ("为什么要付钱？", "zh", "为什么"),
         ("要多少钱？", "zh", "多少"),
         ("可以退吗？", "zh", "吗"),

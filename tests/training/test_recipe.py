@@ -45,7 +45,6 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("data: {train: []}\n", "data.train: tuple should have at least 1 item"),
         ("task: reader\ndata: {train: a}\n", "this recipe is for the task reader, not classifier"),
         ("data: {train: a}\nbase: scratch\n", "r.yaml:1: base: scratch is for the generator; .* pre-trained model$"),
-        ("data: {train: a}\nmax_length: 64\nstride: 40\n", "less than half of max_length"),
     ],
 )
 def test_mistakes_are_named_with_file_line_and_key(tmp_path: Path, text: str, told: str) -> None:
@@ -127,3 +126,12 @@ def test_the_share_that_validates_has_every_label(tmp_path: Path) -> None:
         train, valid = read_sources(DataConfig(train=(SourceConfig(path=str(file)),)), "labelled", seed)
         counts = [sum(row.values["label"] == "rare" for row in part) for part in (train, valid)]
         assert counts == [9, 1]
+
+
+def test_only_a_reader_has_a_stride_and_only_labels_can_be_smoothed() -> None:
+    data = {"data.train": ["a"], "max_length": 64}
+    assert load_recipe("classifier", None, data).max_length == 64
+    with pytest.raises(ConfigError, match="stride: must be less than half of max_length"):
+        load_recipe("reader", None, data)
+    with pytest.raises(ConfigError, match="label_smoothing: a encoder|label_smoothing: a reader"):
+        load_recipe("reader", None, {"data.train": ["a"], "label_smoothing": 0.1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from botkit.data.rows import Row
 from botkit.errors import DataError, ModelError
-from botkit.training.recipe import Recipe, load_recipe
+from botkit.training.recipe import DataConfig, Recipe, load_recipe
 from botkit.training.restore import restore
 from botkit.training.run import Trained, freeze, quantisation_aware, train, whole
+from botkit.training.tasks.common import validation_split
 from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +214,63 @@ def test_what_was_killed_goes_on_and_ends_with_the_same_weights(bert: Path, tmp_
     again = subprocess.run(command("cut"), env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "finished already" in again.stderr
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_patience_that_is_used_up_is_remembered(cut: int, bert: Path, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"data.valid": [str(tones(tmp_path / "v.jsonl", 20, seed=9))], "epochs": 9}
+    sets = ("learning_rate=1e-12", "early_stopping.patience=2", "precision=float32", "keep_checkpoints=9")
+    data = tones(tmp_path / "t.jsonl", 16)
+    whole_run = run("classifier", data, bert, tmp_path / "whole", *sets, **values)
+    assert whole_run.stopped_early
+    out = tmp_path / "cut"
+    run("classifier", data, bert, out, *sets, **values)
+    checkpoints = sorted((out / "checkpoints").glob("checkpoint-*"), key=lambda one: int(one.name[11:]))
+    for later in checkpoints[cut:]:
+        shutil.rmtree(later)
+    noted = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    (out / "run.json").write_text(json.dumps(noted | {"done": False}), encoding="utf-8")
+    resumed = run("classifier", data, bert, out, *sets, **values)
+    assert (resumed.steps, resumed.stopped_early, resumed.metrics) == (whole_run.steps, True, whole_run.metrics)
+    first, second = (load_file(folder / "model.safetensors") for folder in (tmp_path / "whole", out))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_is_refused_changes_no_folder(bert: Path, tmp_path: Path) -> None:
+    good = tones(tmp_path / "t.jsonl", 16)
+    kept = run("classifier", good, bert, tmp_path / "out").folder
+    bad = write_rows(tmp_path / "bad.jsonl", [{"text": "a", "label": "x"}, {"text": "b"}])
+    for data, sets in ((bad, ()), (good, ("freeze=[nosuch]",))):
+        with pytest.raises((DataError, ModelError)):
+            train(recipe("classifier", data, *sets), bert, kept, restart=True)
+        with pytest.raises((DataError, ModelError)):
+            run("classifier", data, bert, tmp_path / "new", *sets)
+    assert (kept / "model.safetensors").is_file()
+    assert not (tmp_path / "new").exists()
+    (kept / "run.json").write_text("", encoding="utf-8")
+    with pytest.raises(ModelError, match="run.json: is damaged"):
+        run("classifier", good, bert, kept)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "group"),
+    [
+        ([{"text": f"t{n}", "label": "ab"[n % 2], "group": f"doc{n % 3 % 2}"} for n in range(40)], "labelled", "group"),
+        (
+            [{"question": f"q{n}", "context": f"c{n % 4}", "title": f"T{n % 2}"} for n in range(40)],
+            "reading",
+            "context",
+        ),
+    ],
+)
+def test_no_group_is_trained_and_validated_on(values: list[dict[str, Any]], kind: str, group: str) -> None:
+    rows = [Row(one, f"f:{n}") for n, one in enumerate(values, 1)]
+    config = DataConfig(train=["f"], group="group" if group == "group" else "")  # type: ignore[list-item]
+    learnt, held_back = validation_split(rows, config, kind, 1)
+    assert learnt and held_back
+    assert not {values[n][group] for n in learnt} & {values[n][group] for n in held_back}
+    with pytest.raises(DataError, match="f:1: has no `nosuch`, which data.group names"):
+        validation_split(rows, DataConfig(train=["f"], group="nosuch"), kind, 1)  # type: ignore[list-item]
 
 
 def test_checkpoints_of_another_run_are_not_taken(bert: Path, tmp_path: Path) -> None:

@@ -55,19 +55,37 @@ def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedR
     train = [row for source in data.train for row in _source(source, kind, seed)]
     valid = [row for source in data.valid for row in _source(source, kind, seed)]
     if not data.valid:
-        key = data.group or ("title" if kind == "reading" else "")
-        grouped = bool(key) and len({row.values.get(key) for row in train}) > 2
-        shares = {"train": 1 - data.valid_share, "valid": data.valid_share}
         plain = [Row(row.values, row.place) for row in train]
-        if len(plain) < 2:
-            raise DataError("One row is too few to train and to validate on.")
-        method: Method = "group" if grouped else "stratified" if _stratifies(plain, data.valid_share) else "random"
-        parts = split(plain, shares, method, key=key, seed=seed)
-        train, valid = [train[i] for i in parts["train"]], [train[i] for i in parts["valid"]]
+        train, valid = ([train[i] for i in part] for part in validation_split(plain, data, kind, seed))
     repeated = [row for row in train for _ in range(row.source.repeat)]
     if not repeated:
         raise DataError("There are no rows to train on.")
     return repeated, valid
+
+
+def validation_split(rows: Sequence[Row], data: DataConfig, kind: str, seed: int) -> tuple[list[int], list[int]]:
+    """The numbers of the rows to train on, and of those held back to validate on.
+
+    No group (`data.group`; for reading rows their title, or with fewer than three titles their passage) is in both. Raises
+    `DataError` where that cannot be.
+    """
+    if len(rows) < 2:
+        raise DataError("One row is too few to train and to validate on.")
+    shares = {"train": 1 - data.valid_share, "valid": data.valid_share}
+    key = data.group or ""
+    if key:
+        lacking = next((row for row in rows if row.values.get(key) in (None, "")), None)
+        if lacking:
+            raise DataError(f"{lacking.place}: has no `{key}`, which data.group names. Correct it, or name data.valid.")
+        if len({str(row.values[key]) for row in rows}) < 2:
+            raise DataError(f"All rows have the same `{key}`: none can be held back to validate on. Name data.valid.")
+    elif kind == "reading":
+        key = next((name for name in ("title", "context") if len({row.values.get(name) for row in rows}) > 2), "")
+    elif len({row.values.get("group") for row in rows}) > 1 and all(row.values.get("group") for row in rows):
+        key = "group"
+    method: Method = "group" if key else "stratified" if _stratifies(rows, data.valid_share) else "random"
+    parts = split(rows, shares, method, key=key, seed=seed)
+    return parts["train"], parts["valid"]
 
 
 def _stratifies(rows: Sequence[Row], share: float) -> bool:

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from botkit.data.jsonl import objects, read_text
 from botkit.data.rows import Row, check, kind_of
-from botkit.data.splits import split
 from botkit.errors import DataError, ModelError
 from botkit.training.generator import PERSONAS, SPECIAL
 from botkit.training.recipe import HUB, SCRATCH, Recipe, SourceConfig
-from botkit.training.tasks.common import Setup, hub_rows, load_model, with_dropout
+from botkit.training.tasks.common import Setup, hub_rows, load_model, validation_split, with_dropout
 
 PAD, USER, BOT, END = "<|pad|>", "<|user|>", "<|bot|>", "<|end|>"
 _IGNORED: Final = -100
@@ -39,16 +38,10 @@ def setup(recipe: Recipe, base: Path | None) -> Setup:
     rows = [row for source in recipe.data.train for row in _read(source, generator)]
     valid = [row for source in recipe.data.valid for row in _read(source, generator)]
     if not valid:
-        if len(rows) < 2:
-            raise DataError("One row is too few to train and to validate on.")
         plain = [Row(row.values, row.place) for row in rows]
-        key = recipe.data.group or "group"
-        grouped = (
-            sum(1 for row in rows if row.values.get(key)) == len(rows) and len({row.values[key] for row in rows}) > 2
+        rows, valid = (
+            [rows[i] for i in part] for part in validation_split(plain, recipe.data, "dialogue", recipe.seed)
         )
-        shares = {"train": 1 - recipe.data.valid_share, "valid": recipe.data.valid_share}
-        parts = split(plain, shares, "group" if grouped else "random", key=key, seed=recipe.seed)
-        rows, valid = [rows[i] for i in parts["train"]], [rows[i] for i in parts["valid"]]
     if recipe.base == SCRATCH:
         tokenizer = new_tokenizer(rows, recipe.scratch.vocabulary)
         torch.manual_seed(recipe.seed)
