@@ -149,9 +149,9 @@ def _replaced(
         return [f"{topic} {body}"], [topic], True
     query = body[: pronoun.start()] + stands_for + body[pronoun.end() :]
     readings = [query]
-    owner = stands_for.rpartition("的")[0]
-    if pronoun[0] not in ("他", "她") and len(owner) >= 2:  # “它” after 黄河的总长 may be the river
-        readings.append(body[: pronoun.start()] + owner + body[pronoun.end() :])
+    whose = stands_for.rpartition("的")[0]
+    if pronoun[0] not in ("他", "她") and len(whose) >= 2:  # “它” after 黄河的总长 may be the river
+        readings.append(body[: pronoun.start()] + whose + body[pronoun.end() :])
     if topic and topic not in query:
         readings.append(f"{topic} {body}")
     return readings, [stands_for], True
