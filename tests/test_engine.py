@@ -109,6 +109,34 @@ async def test_clarifying_can_be_switched_off(make_bot: MakeBot, tmp_path: Path)
     assert reply.route == "answer"
 
 
+async def test_a_stored_answer_with_two_wordings_is_one_source_named_by_its_question(
+    make_bot: MakeBot, tmp_path: Path
+) -> None:
+    bot = make_bot(shop=False)
+    faq = tmp_path / "faq.json"
+    entries = [
+        {"question": ["What does a kite cost?", "What is the price of a kite?"], "answer": "Nine euros."},
+        {"question": "What does a lamp cost?", "answer": "Ten euros."},
+    ]
+    faq.write_text(json.dumps(entries), encoding="utf-8")
+    bot.engine.knowledge.ingest([faq])
+    reply = await bot.engine.answer(Message("What does the price of gold cost?"))
+    assert len({(source.start, source.end) for source in reply.sources}) == len(reply.sources) == 2
+    assert {source.heading for source in reply.sources} == {"What does a kite cost?", "What does a lamp cost?"} or {
+        source.heading for source in reply.sources
+    } == {"What is the price of a kite?", "What does a lamp cost?"}
+
+
+async def test_only_documents_in_the_language_that_was_asked_for_are_searched(
+    make_bot: MakeBot, tmp_path: Path
+) -> None:
+    bot = make_bot(shop=False)
+    bot.teach(tmp_path / "documents", en="# Kites\n\nA kite costs nine euros.\n", zh="# 风筝\n\n风筝 kite 每只九元。\n")
+    message = Message("What does a kite cost?", language="en", source_language="zh")
+    reply = await bot.engine.answer(message)
+    assert {source.document for source in reply.sources} == {"documents/zh.md"}
+
+
 async def test_an_faq_entry_answers_with_its_stored_answer(make_bot: MakeBot, tmp_path: Path) -> None:
     bot = make_bot()
     faq = tmp_path / "faq.csv"
