@@ -297,19 +297,26 @@ class ConfigFile:
 
     def _merged(self, node: yaml.MappingNode, path: Place) -> list[tuple[yaml.Node, yaml.Node]]:
         """The pairs of a mapping, those of its merge key (`<<: *defaults`) first, but for keys that it sets itself."""
-        pairs: list[tuple[yaml.Node, yaml.Node]] = list(node.value)
-        own = [pair for pair in pairs if pair[0].tag != _MERGE]
-        if len(own) == len(pairs):
-            return pairs
-        try:
-            _constructor().flatten_mapping(node)
-        except yaml.YAMLError as error:
-            why = getattr(error, "problem", None) or str(error)
-            self._fail(node.start_mark.line + 1, f"{dotted((*path, '<<'))}: not a valid value: {why}")
-            return own
+        own = [pair for pair in node.value if pair[0].tag != _MERGE]
         taken = {str(key.value) for key, _ in own}
-        merged = {str(key.value): (key, value) for key, value in node.value[: len(node.value) - len(own)]}
-        return [*(pair for key, pair in merged.items() if key not in taken), *own]
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                continue
+            self._count += 1
+            if self._count > _MOST_VALUES or len(path) > _DEEPEST:
+                raise ConfigError(
+                    f"{self.path}:{key.start_mark.line + 1}: too deep or too large; do aliases (*) go in a circle?"
+                )
+            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(one, yaml.MappingNode):
+                    self._fail(
+                        key.start_mark.line + 1, f"{dotted((*path, '<<'))}: not a valid value: expected a mapping"
+                    )
+                    continue
+                for pair in self._merged(one, (*path, "<<")):
+                    merged.setdefault(str(pair[0].value), pair)
+        return [*(pair for name, pair in merged.items() if name not in taken), *own]
 
     def _filled(self, text: str, path: Place) -> str:
         def value(match: re.Match[str]) -> str:

@@ -71,7 +71,7 @@ def find_function(hook: str) -> Callable[[dict[str, Any]], Any]:
     module_name, _, function_name = hook.removeprefix("python:").partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the operator's module may raise anything when it is imported
         raise ConfigError(
             f"hand_off.hook: {hook!r} names no function ({error}). Write python:package.module:function."
         ) from error

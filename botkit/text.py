@@ -14,6 +14,7 @@ LONGEST_QUERY = 1_000
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
+_DIVIDING = re.compile(r"[;!?…、。；！？·\"'`“”‘’「」『』《》]|(?<!\d)[.,:]|[.,:](?!\d)")
 _HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
 _SENTENCE_END = re.compile(
     r"(?<=[。！？!?；])[”’」』）)\"']*|(?<=[.!?])[\"'”’)\]]*(?=\s+[^a-z\s])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)])\s)"
@@ -87,9 +88,11 @@ def _stem(word: str) -> str:
 
 
 def same_words(first: str, second: str) -> bool:
-    """Whether two texts differ in nothing but capitals, blanks and punctuation."""
-    one, other = (_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in (first, second))
-    return bool(one) and one == other
+    """Whether two texts differ in nothing but capitals, blanks and marks that only divide: C++ is not C#, nor 10.5 10 5."""
+    one, other = (
+        _DIVIDING.sub(" ", unicodedata.normalize("NFKC", text).casefold()).split() for text in (first, second)
+    )
+    return bool(one) and "".join(one) == "".join(other) if _HAN_RUN.search(first) else bool(one) and one == other
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -98,6 +98,10 @@ def test_a_mistake_names_its_line(tmp_path: Path, text: str, said: str) -> None:
 def test_a_merge_key_gives_what_the_section_does_not_set(tmp_path: Path) -> None:
     text = "adapters:\n  a: &shared\n    x: 1\n    y: 1\n  b:\n    <<: *shared\n    y: 2\n"
     assert load_settings(written(tmp_path, text)).config.adapters["b"] == {"x": 1, "y": 2}
+    twice = "adapters:\n  a: &a {x: 1, y: 1}\n  b: &b\n    <<: *a\n    y: 2\n  c: *b\n  d:\n    <<: [*b, *a]\n"
+    adapters = load_settings(written(tmp_path, twice)).config.adapters
+    assert adapters["b"] == adapters["c"] == adapters["d"] == {"x": 1, "y": 2}
+    assert "circle" in problems(tmp_path, "x: &a\n  <<: *a\n")
     assert "config.yaml:1: bot.<<: not a valid value: expected a mapping" in problems(tmp_path, "bot: {<<: 5}\n")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botkit.language import detect
-from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, terms
+from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, same_words, terms
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,18 @@ def test_a_sentence_always_holds_its_span(text: str, data: st.DataObject) -> Non
     end = data.draw(st.integers(start, len(text)))
     left, right = enclosing_sentence(text, start, end)
     assert 0 <= left <= start <= end <= right <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("How do I return it?", "how do i  return IT", True),
+        ("如何 申请退货？", "如何申请退货", True),
+        ("How do I learn C++?", "How do I learn C#?", False),
+        ("What costs 5$?", "What costs 5€?", False),
+        ("Is it 10.5 kg?", "Is it 10 5 kg?", False),
+        ("?", "!", False),
+    ],
+)
+def test_the_same_words(first: str, second: str, same: bool) -> None:
+    assert same_words(first, second) is same

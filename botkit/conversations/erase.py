@@ -17,10 +17,12 @@ def erase(delete: Callable[[], int], store: ConversationStore, home: Path) -> in
     folder = home / "improve"
     if not (folder / "proposals.jsonl").is_file():
         return delete()
-    from botkit.training.improve import drop, propose
+    from botkit.training.improve import keep_only, propose, read_proposals
 
+    read_proposals(folder)  # what cannot be read is told before anything is deleted
     before = {one.id for one in propose(store.export())}
-    deleted = delete()
-    if deleted:
-        drop(folder, before - {one.id for one in propose(store.export())})
-    return deleted
+    try:
+        return delete()
+    finally:  # a store may have deleted the turns and yet have something to tell
+        left = propose(store.export())
+        keep_only(folder, left, before - {one.id for one in left})

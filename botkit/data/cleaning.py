@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,10 @@ _ELEMENTS: Final = (
     "frameset|h[1-6]|head|header|hgroup|hr|html|i|iframe|img|input|ins|kbd|label|legend|li|link|main|map|mark|menu|meta|meter|"
     "nav|noscript|object|ol|optgroup|option|output|p|param|picture|pre|progress|q|rp|rt|ruby|s|samp|script|search|section|"
     "select|slot|small|source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|"
-    "time|title|tr|track|tt|u|ul|var|video|wbr"
+    "time|title|tr|track|tt|u|ul|var|video|wbr|acronym|applet|basefont|blink|dir|marquee|nobr|noframes|"
+    "path|g|rect|circle|ellipse|line|polyline|polygon|text|tspan|defs|use|symbol|math|mi|mo|mn|mrow"
 )
-_MARKUP: Final = rf"/?(?:{_ELEMENTS}|[a-z]+-[a-z-]+)(?:\s[^<>]*)?/?>|!--|!\[CDATA\[|!DOCTYPE"
+_MARKUP: Final = rf"/?(?:{_ELEMENTS}|[a-z]+:[a-z]+)(?:\s[^<>]*)?/?>|/?[a-z]+-[a-z-]+\s[^<>]*>|/[a-z]+-[a-z-]+>|!--|!\[|!DOCTYPE|\?xml"
 _STRAY: Final = re.compile(rf"<(?!{_MARKUP})", re.IGNORECASE)
 _TAG: Final = re.compile(f"<(?:{_MARKUP})", re.IGNORECASE)
 """Tags of HTML; other words between angle brackets, such as a mask or a type's parameter, are text."""
@@ -148,9 +150,11 @@ def _cleaners(rules: Rules) -> list[tuple[str, Callable[[str], str]]]:
 def without_html(text: str) -> str:
     """The text that a browser would show; a text without tags or entities stays as it is."""
     if _TAG.search(text):
-        from bs4 import BeautifulSoup
+        from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 
-        soup = BeautifulSoup(_STRAY.sub("&lt;", text), "html.parser")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+            soup = BeautifulSoup(_STRAY.sub("&lt;", text), "html.parser")
         for element in soup(["script", "style"]):
             element.decompose()
         for element in soup(["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4"]):

@@ -111,6 +111,7 @@ def _intents(
     greedy = Sampling(temperature=0.0, repetition_penalty=1.0)
     right: dict[Language, list[bool]] = {}
     said: dict[Language, list[str]] = {}
+    ids = ExampleIds()
     for intent, question in track(jobs):
         turns = [Turn("user", question)]
         reply = "".join(generator.stream(turns, sampling=greedy, language=intent.language, persona=persona))
@@ -124,7 +125,7 @@ def _intents(
                 "length": bucket(len(answer_tokens(question, intent.language)), (4, 7, 12)),
             }
             scores = {"intent_accuracy": float(right[intent.language][-1])}
-            collect(Scored(f"{intent.language}:{question}", scores, facets, text=f"{question} → {reply}"))
+            collect(Scored(ids.of(intent.language, question), scores, facets, text=f"{question} → {reply}"))
     report: dict[str, Any] = {
         "intent_accuracy": mean([one for found in right.values() for one in found]),
         "distinct_1": _distinct(said, 1),

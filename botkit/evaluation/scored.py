@@ -151,14 +151,12 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
     """Whether the second is better, figure by figure, on the examples that both have.
 
     `difference` is second minus first with its paired-bootstrap interval; `p` is that of a paired permutation test
-    (signs of the differences flipped at random), by SciPy. Raises `DataError` where they share no examples, where an id stands
-    twice, or where they do not agree on what an example is.
+    (signs of the differences flipped at random), by SciPy. An id that stands twice is paired in order. Raises `DataError` where they
+    share no examples, or do not agree on what an example is.
     """
     stats = _stats()
-    by_id = {one.id: one for one in first}
-    if len(by_id) < len(first) or len({one.id for one in second}) < len(second):
-        raise DataError("An id stands twice in one of the files, so examples cannot be paired. Measure both anew.")
-    pairs = [(by_id[one.id], one) for one in second if one.id in by_id]
+    by_id = _numbered(first)
+    pairs = [(by_id[key], one) for key, one in _numbered(second).items() if key in by_id]
     if len(pairs) < _FEWEST:
         raise DataError("The two files share fewer than two examples (by id). Measure both on the same data.")
     for a, b in pairs:
@@ -202,6 +200,16 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
     if _of_classes([one for pair in pairs for one in pair]):
         told |= _compare_macro(pairs, level)
     return {**report, "figures": told}
+
+
+def _numbered(scored: Sequence[Scored]) -> dict[tuple[str, int], Scored]:
+    """By id, and for an id that stands several times by its turn."""
+    found: dict[tuple[str, int], Scored] = {}
+    turns: dict[str, int] = {}
+    for one in scored:
+        turns[one.id] = turn = turns.get(one.id, 0) + 1
+        found[one.id, turn] = one
+    return found
 
 
 def _compare_macro(pairs: Sequence[tuple[Scored, Scored]], level: float) -> dict[str, dict[str, Any]]:

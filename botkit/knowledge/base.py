@@ -510,6 +510,8 @@ def _topmost(paths: Iterable[Path]) -> list[Path]:
 
 def _hidden(path: Path, tops: Sequence[Path]) -> bool:
     """Whether a part of the path below the watched folder says that programs, not people, keep the file."""
+    from botkit.knowledge.ingest import passed_over
+
     above = [top for top in tops if path.is_relative_to(top)]
     top = max(above, key=lambda top: len(top.parts), default=path)
-    return any(part.startswith((".", "~$")) for part in path.relative_to(top).parts)
+    return any(map(passed_over, path.relative_to(top).parts))

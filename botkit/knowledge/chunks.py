@@ -110,8 +110,8 @@ def chunk_document(document: Document, count_tokens: CountTokens, *, limit: int,
         if not document.text[entries_end:].strip():
             return chunks
     cutter = _Cutter(document.text, count_tokens, limit, min(overlap, limit // 2))
-    for section, page in _sections_by_page(document):
-        for start, end in cutter.cut([block for block in section.blocks if block.start >= entries_end]):
+    for section, page in _sections_by_page(document, entries_end):
+        for start, end in cutter.cut(section.blocks):
             chunks.append(
                 Chunk(
                     id=0,
@@ -129,8 +129,11 @@ def chunk_document(document: Document, count_tokens: CountTokens, *, limit: int,
     return chunks
 
 
-def _sections_by_page(document: Document) -> Iterator[tuple[Section, int | None]]:
-    for section in sections(document.text, document.media_type):
+def _sections_by_page(document: Document, begin: int) -> Iterator[tuple[Section, int | None]]:
+    """The sections from `begin` on; what stands before, such as a stored answer with half a code block, does not matter."""
+    for found in sections(document.text[begin:], document.media_type):
+        moved = (Block(block.start + begin, block.end + begin, block.by_lines) for block in found.blocks)
+        section = Section(found.path, tuple(moved))
         if not document.pages:
             yield section, None
             continue

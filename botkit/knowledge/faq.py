@@ -132,7 +132,7 @@ def _cell(value: Any) -> str:
 
 def _csv_rows(text: str, suffix: str) -> list[tuple[str, Mapping[str, Any]]]:
     """The rows below the header; blank lines and Excel's `sep=;` may stand above it."""
-    above = re.match(r"(?:\s*\n)*(?:sep=(.)[\r\n]+)?\s*", text, re.IGNORECASE)
+    above = re.match(r"(?:[^\S\n]*\n)*(?:sep=(.)[^\S\n]*\n)?(?:[^\S\n]*\n)*", text, re.IGNORECASE)
     body = text[above.end() :] if above else text
     skipped = text[: len(text) - len(body)].count("\n")
     declared = above[1] if above else None

@@ -196,12 +196,18 @@ def _xlsx(package: Any, file: io.BytesIO, title: str) -> Content:
         if above is None:
             tables += f"## {sheet.title}\n\n{_table([row for _, row in rows])}\n\n"
         else:
+            tables += "".join(f"{' '.join(filter(None, row))}\n\n" for _, row in rows[:above])
             names = faq_names(rows[above][1])
             place = f"sheet {sheet.title}, row"
             entries += [(f"{place} {number}", dict(zip(names, row, strict=False))) for number, row in rows[above + 1 :]]
     if not entries:
         return Content(tables, media_type)
-    content = faq_content(entries, title, media_type)
+    try:
+        content = faq_content(entries, title, media_type)
+    except UnreadableDocument as error:
+        if not tables:
+            raise
+        return Content(tables, media_type, left_out=(str(error),))
     return replace(content, text=f"{content.text}\n{tables}") if tables else content
 
 

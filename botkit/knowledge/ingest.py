@@ -310,7 +310,7 @@ def _walk_folder(folder: Path, real_top: str, visited: set[str], loops: list[Pat
         yield _File(folder, 0, error.strerror or str(error))
         return
     for entry in entries:
-        if entry.name.startswith((".", "~$")) or entry.name.endswith("~") or entry.name in _IGNORED_NAMES:
+        if passed_over(entry.name):
             continue
         path = Path(entry.path)
         try:
@@ -329,6 +329,11 @@ def _walk_folder(folder: Path, real_top: str, visited: set[str], loops: list[Pat
             yield from _walk_folder(path, real_top, visited, loops)
         elif entry.is_file():
             yield _File(path, size)
+
+
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is kept by programs, not by people: hidden ones, caches, editors' backups."""
+    return name.startswith((".", "~$")) or name.endswith("~") or name in _IGNORED_NAMES
 
 
 def _inside(path: str, folder: str) -> bool:

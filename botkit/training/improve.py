@@ -111,9 +111,14 @@ def write_proposals(folder: Path, proposals: Iterable[Proposal]) -> None:
     write_rows(folder / PROPOSALS, (asdict(one) for one in proposals))
 
 
-def drop(folder: Path, ids: Container[str]) -> None:
-    """Take proposals out, and their rows out of what was written for training."""
-    write_proposals(folder, [one for one in read_proposals(folder) if one.id not in ids])
+def keep_only(folder: Path, left: Iterable[Proposal], ids: Container[str]) -> None:
+    """Take the proposals of `ids` out, and their rows out of what was written for training.
+
+    Of those that others asked for as well (`left`), the notes are those of the others.
+    """
+    notes = {one.id: one.note for one in left}
+    kept = [replace(one, note=notes.get(one.id, one.note)) for one in read_proposals(folder) if one.id not in ids]
+    write_proposals(folder, kept)
     for name in ("train", "valid"):
         file = folder / f"{name}.jsonl"
         if file.is_file() and file.stat().st_size:

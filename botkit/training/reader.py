@@ -130,15 +130,15 @@ def altered_questions(questions: Sequence[Question], count: int, generator: rand
         if question.context not in by_title[question.title]:
             by_title[question.title].append(question.context)
     found: list[Question] = []
-    for one in generator.sample(questions, len(questions)):
+    for one in generator.sample(questions, len(questions)) if count else ():
+        if len(found) >= count:
+            break
         if one.start is None:
             continue
         near = [one.context] if generator.random() < 0.6 else by_title[one.title][:40]
         changed = altered_question(one.question, one.context[one.start : one.end], near, generator)
         if changed:
             found.append(Question(changed, one.context, None, 0, one.title, one.language))
-        if len(found) == count:
-            break
     return found
 
 

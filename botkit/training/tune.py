@@ -119,11 +119,13 @@ def search(
         return _write_up(plan, study)
     stale = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
     for trial in stale:  # of a search that was killed
-        with contextlib.suppress(RuntimeError, ValueError):
+        with contextlib.suppress(
+            RuntimeError, ValueError
+        ):  # a grid's sampler wants to stop the search at its last point
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            # a grid counts it as visited and would never come back to it
-            again = {**trial.system_attrs, "fixed_params": trial.params}
-            study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs=again))
+        # a grid counts it as visited and would never come back to it
+        again = {**trial.system_attrs, "fixed_params": trial.params}
+        study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs=again))
     if workers <= 1:
         _work(plan, 0, listener)
     else:
@@ -205,9 +207,12 @@ def _work(plan: Search, number: int, listener: Callable[[Mapping[str, Any]], Non
         if _left(study, plan) - running <= 0:
             study.stop()
 
-    if (left := _left(study, plan)) > 0:
+    state = optuna.trial.TrialState
+    while (left := _left(study, plan)) > 0:
         # faulty rows or settings would stop every trial alike, so they stop the search; a loss gone astray stops one trial
         study.optimize(objective, n_trials=left, callbacks=[stop], catch=(DivergedError,))
+        if not study.get_trials(deepcopy=False, states=(state.WAITING,)):
+            break  # otherwise a grid's sampler, for which all points are visited, stopped before those that were cut off
 
 
 def _suggest(trial: Any, key: str, given: Any, plan: Search) -> Any:

@@ -49,14 +49,14 @@ def altered_question(question: str, answer: str, texts: Sequence[str], generator
     into the question.
     """
     ways: list[Callable[[], str | None]] = [
-        lambda: _other_number(question, texts, generator),
+        lambda: _other_number(question, answer, texts, generator),
         lambda: _other_name(question, answer, texts, generator),
         lambda: _antonym(question, generator),
     ]
     generator.shuffle(ways)
     if generator.random() < 0.12:
         ways.insert(0, lambda: _negated(question))
-    return next((made for made in (way() for way in ways) if made), None)
+    return next((made for made in (way() for way in ways) if made and made != question), None)
 
 
 def _swap(text: str, start: int, end: int, new: str) -> str:
@@ -72,18 +72,20 @@ def _names(text: str) -> list[str]:
     ]
 
 
-def _other_number(question: str, texts: Sequence[str], generator: random.Random) -> str | None:
+def _other_number(question: str, answer: str, texts: Sequence[str], generator: random.Random) -> str | None:
     found = list(_NUMBER.finditer(question))
     if not found:
         return None
     old = generator.choice(found)
-    pool = {number for text in texts for number in _NUMBER.findall(text)} - set(_NUMBER.findall(question))
+    taken = {*_NUMBER.findall(question), *_NUMBER.findall(answer)}
+    pool = {number for text in texts for number in _NUMBER.findall(text)} - taken
     like = sorted(number for number in pool if len(number) == len(old.group()))
     if like:
         return _swap(question, *old.span(), generator.choice(like))
     if not old.group().isdigit():
         return None
-    return _swap(question, *old.span(), str(max(2, int(old.group()) + generator.choice((-7, -4, -2, 2, 3, 6, 10)))))
+    near = [str(int(old.group()) + by) for by in (-7, -4, -2, 2, 3, 6, 10) if int(old.group()) + by > 1]
+    return _swap(question, *old.span(), generator.choice([number for number in near if number not in taken]))
 
 
 def _other_name(question: str, answer: str, texts: Sequence[str], generator: random.Random) -> str | None:

@@ -17,7 +17,9 @@ import pytest
 
 from botkit import cli
 from botkit.cli import common
+from botkit.conversations.erase import erase
 from botkit.conversations.sqlite import SQLiteConversationStore
+from botkit.errors import ConversationError
 from botkit.messages import Message, Reply, Sentiment, Source
 from botkit.training.improve import propose, read_proposals, write_data, write_proposals
 
@@ -179,6 +181,34 @@ def test_what_was_collected_for_training_goes_with_the_conversation(
     assert kept and not any("bo?" in text for text in kept)
     assert {one.question for one in read_proposals(folder)} == {"How long, asks cy?", "How long, asks di?"}
     run(capfd, "delete", "--conversation", "shared", "--yes")
+    assert read_proposals(folder) == []
+
+
+def test_a_store_that_deletes_and_then_complains_leaves_no_proposal(tmp_path: Path) -> None:
+    source = {"passage": "At nine.", "passage_start": 0, "start": 0, "span": "At nine.", "title": "Hours"}
+
+    def told(who: str, note: str) -> list[dict[str, Any]]:
+        answered = {"role": "bot", "text": "", "route": "answer", "rating": 1, "note": note, "sources": [source]}
+        return [{"conversation": who, "role": "user", "text": "When?"}, {"conversation": who, **answered}]
+
+    class Store:
+        def __init__(self) -> None:
+            self.turns = [*told("a", "Ann was here"), *told("b", "fine")]
+
+        def export(self) -> Iterator[dict[str, Any]]:
+            return iter(self.turns)
+
+        def delete(self, count: int) -> int:
+            del self.turns[:count]
+            raise ConversationError("deleted, but another program is reading")
+
+    store, folder = Store(), tmp_path / "improve"
+    write_proposals(folder, [replace(one, note="Ann was here") for one in propose(store.export())])
+    with pytest.raises(ConversationError):
+        erase(lambda: store.delete(2), store, tmp_path)  # type: ignore[arg-type]
+    assert [one.note for one in read_proposals(folder)] == ["fine"]
+    with pytest.raises(ConversationError):
+        erase(lambda: store.delete(2), store, tmp_path)  # type: ignore[arg-type]
     assert read_proposals(folder) == []
 
 

@@ -185,6 +185,20 @@ def test_words_between_angle_brackets_that_are_no_html_stay() -> None:
     assert without_html("a List<String> is <b>not</b> a <card>") == "a List<String> is not a <card>"
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("<p>Hello<o:p></o:p></p>", "Hello"),
+        ("<svg><path d='1'/></svg><p>x</p>", "x"),
+        ("<?xml version='1.0'?><p>x</p>", "x"),
+        ("Hi <user-name>, ok", "Hi <user-name>, ok"),
+        ("<my-box class='a'>in</my-box>", "in"),
+    ],
+)
+def test_markup_of_mail_programs_goes_and_masks_stay(text: str, wanted: str) -> None:
+    assert without_html(text).strip() == wanted
+
+
 def test_a_missing_field_is_named() -> None:
     row = {"text": "so", "label": "a", "time": "15/01/2024"}
     _, report = clean([Row(row, "f:1")], "labelled", Rules())

@@ -199,6 +199,11 @@ def test_a_csv_may_begin_with_blank_lines_or_what_excel_puts_there(above: str) -
     assert document.left_out == (f"line {4 + above.count(chr(10))} has no answer",)
 
 
+def test_a_table_may_begin_with_a_column_without_a_name() -> None:
+    (entry,) = read("\tquestion\tanswer\n0\tWhen open?\tAt nine.\n", "a.tsv").faq
+    assert (entry.question, entry.answer) == ("When open?", "At nine.")
+
+
 def test_rows_without_a_question_or_an_answer_are_left_out_and_told() -> None:
     document = read("question,answer,by\nHow?,,me\n,,\n,So.,\nWhen?,Now.,\n,,me\n", "a.csv")
     assert [(entry.question, entry.answer) for entry in document.faq] == [("When?", "Now.")]
@@ -336,10 +341,43 @@ def test_every_sheet_of_a_workbook_is_read() -> None:
     assert [(chunk.kind, chunk.question, chunk.heading) for chunk in chunks] == [
         ("faq", "How much?", ""),
         ("faq", "几天到？", ""),
-        ("passage", "", "book › Prices"),
+        ("passage", "", ""),
+        ("passage", "", "Prices"),
     ]
     assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
     assert document.left_out == ("sheet FAQ, row 5 has no answer",)
+    assert "Our questions" in document.text[chunks[1].end :], "a title above the header is text"
+
+
+def test_what_follows_a_stored_answer_with_half_a_code_block_is_read() -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    for row in (["question", "answer"], ["How?", "Run:\n```\nls"]):
+        workbook.active.append(row)
+    sheet = workbook.create_sheet("Prices")
+    for row in (["item", "price"], ["lamp", 3]):
+        sheet.append(row)
+    file = io.BytesIO()
+    workbook.save(file)
+    document = read(file.getvalue(), "a.xlsx")
+    entry, table = chunk_document(document, count_tokens, limit=64)
+    assert "lamp" in table.text and table.heading == "Prices"
+    assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in (entry, table))
+
+
+def test_a_sheet_of_questions_without_answers_does_not_cost_the_others() -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    for row in (["item", "price"], ["lamp", 3]):
+        workbook.active.append(row)
+    sheet = workbook.create_sheet("FAQ")
+    for row in (["question", "answer"], ["How?", None]):
+        sheet.append(row)
+    file = io.BytesIO()
+    workbook.save(file)
+    document = read(file.getvalue(), "a.xlsx")
+    assert "lamp" in document.text
+    assert document.left_out == ("sheet FAQ, row 2 has no answer",)
 
 
 def test_html_keeps_accordions_articles_and_pages_inside_a_form() -> None:

@@ -72,6 +72,7 @@ def test_changed_questions_stand_beside_the_passage_that_answered_them() -> None
     found = training.altered_questions([*questions, unanswered], 4, random.Random(1))
 
     assert len(found) == 4
+    assert training.altered_questions(questions, 0, random.Random(1)) == []
     for one in found:
         assert (one.start, one.context) == (None, context)
         assert one.question not in (questions[0].question, unanswered.question)

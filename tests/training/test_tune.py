@@ -120,13 +120,15 @@ def test_faulty_rows_stop_a_search_and_are_named(tmp_path: Path, bert: Path, wor
         search(asked, workers=workers)
 
 
-def test_a_grid_comes_back_to_the_point_at_which_it_was_killed(tmp_path: Path, bert: Path) -> None:
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_grid_comes_back_to_the_points_at_which_it_was_killed(killed: int, tmp_path: Path, bert: Path) -> None:
     from botkit.training import tune
 
     grid = plan(tmp_path, bert, "grid", 9, learning_rate=[0.001, 0.002, 0.003])
-    search(plan(tmp_path, bert, "grid", 1, learning_rate=[0.001, 0.002, 0.003]))
-    begun = tune._study(grid).ask()
-    begun.suggest_categorical("learning_rate", [0.001, 0.002, 0.003])
+    search(plan(tmp_path, bert, "grid", 3 - killed, learning_rate=[0.001, 0.002, 0.003]))
+    for _ in range(killed):
+        begun = tune._study(grid).ask()
+        begun.suggest_categorical("learning_rate", [0.001, 0.002, 0.003])
     report = search(grid)
     done = [one["parameters"]["learning_rate"] for one in report["trials"] if one["state"] == "complete"]
     assert sorted(done) == [0.001, 0.002, 0.003]

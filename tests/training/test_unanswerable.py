@@ -44,5 +44,11 @@ def test_now_and_then_the_question_is_negated() -> None:
     assert None not in {altered("What can he do in 1881?", "Budapest", seed) for seed in range(20)}
 
 
+def test_a_changed_number_is_another_and_never_the_answer() -> None:
+    for seed in range(60):
+        assert altered("Which 2 teams played?", "Lions", seed) not in (None, "Which 2 teams played?")
+        assert "1904" not in str(altered("Which year after 1881 was it?", "in 1904", seed))
+
+
 def test_a_question_with_nothing_to_change_makes_none() -> None:
     assert altered("Why?", "x", 1) is None

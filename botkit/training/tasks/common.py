@@ -16,6 +16,8 @@ from botkit.errors import DataError, MissingExtraError, ModelError
 from botkit.training.builtin_data import builtin_rows
 from botkit.training.recipe import BUILTIN_DATA, HUB, DataConfig, SourceConfig
 
+_FEWEST_GROUPS: Final = 2
+"""With no more groups than these, one held back would be far more than the share that was asked for."""
 _LOG: Final = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
@@ -66,8 +68,8 @@ def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedR
 def validation_split(rows: Sequence[Row], data: DataConfig, kind: str, seed: int) -> tuple[list[int], list[int]]:
     """The numbers of the rows to train on, and of those held back to validate on.
 
-    No group (`data.group`; for reading rows their title, or with fewer than three titles their passage) is in both. Raises
-    `DataError` where that cannot be.
+    No group (`data.group`; else for reading rows their title, or with fewer than three titles their passage, and for dialogues
+    the field `group`) is in both. Raises `DataError` where that cannot be.
     """
     if len(rows) < 2:
         raise DataError("One row is too few to train and to validate on.")
@@ -80,12 +82,18 @@ def validation_split(rows: Sequence[Row], data: DataConfig, kind: str, seed: int
         if len({str(row.values[key]) for row in rows}) < 2:
             raise DataError(f"All rows have the same `{key}`: none can be held back to validate on. Name data.valid.")
     elif kind == "reading":
-        key = next((name for name in ("title", "context") if len({row.values.get(name) for row in rows}) > 2), "")
-    elif len({row.values.get("group") for row in rows}) > 1 and all(row.values.get("group") for row in rows):
+        key = next((name for name in ("title", "context") if _groups(rows, name) > _FEWEST_GROUPS), "")
+    elif kind == "dialogue" and _groups(rows, "group") > _FEWEST_GROUPS:
         key = "group"
     method: Method = "group" if key else "stratified" if _stratifies(rows, data.valid_share) else "random"
     parts = split(rows, shares, method, key=key, seed=seed)
     return parts["train"], parts["valid"]
+
+
+def _groups(rows: Sequence[Row], key: str) -> int:
+    """How many values a field has; none where a row lacks it."""
+    values = {row.values.get(key) for row in rows}
+    return 0 if None in values or "" in values else len(values)
 
 
 def _stratifies(rows: Sequence[Row], share: float) -> bool:
