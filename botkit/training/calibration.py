@@ -47,7 +47,7 @@ PARTS: Final = 5
 SUPPORT: Final = Path(__file__).parent / "support"
 SUPPORT_WEIGHT: Final = 1.5
 """Weight of all support questions together, that of all open-book questions being 1."""
-THRESHOLD: Final[dict[Language, float]] = {"en": 0.35, "zh": 0.33}
+THRESHOLD: Final[dict[Language, float]] = {"en": 0.24, "zh": 0.2}
 """The least probability at which the bot answers.
 
 Set by hand, so that 85 % of the unanswerable questions in the question file that ships are declined: figures on that file are
