@@ -444,8 +444,10 @@ class Engine:
         likely: dict[tuple[str, int, int], float] = {}
         for candidate in turn.ranked:
             likely.setdefault(_where(candidate.hit), candidate.confidence)
-        places = {_where(hit): hit for hit in reversed(turn.hits)}
-        closest = [hit for hit in turn.hits if places[_where(hit)] is hit]
+        places: dict[tuple[str, int, int], Hit] = {}
+        for hit in turn.hits:
+            places.setdefault(_where(hit), hit)
+        closest = list(places.values())
         return tuple(
             Source(
                 document=hit.chunk.document,

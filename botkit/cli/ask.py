@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from botkit.cli import common
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, chosen, print_json
-from botkit.messages import Language, Message, Reply, Source, new_id
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, chosen, language_of, print_json
+from botkit.messages import Message, Reply, Source, new_id
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 app = typer.Typer(add_completion=False)
-
-
-def _language(name: str | None, option: str) -> Language | None:
-    if name is None:
-        return None
-    if name == "en":
-        return "en"
-    if name == "zh":
-        return "zh"
-    raise typer.BadParameter("choose en or zh", param_hint=option)
 
 
 @app.command()
@@ -51,10 +41,10 @@ def ask(
         question,
         conversation=conversation or f"ask-{new_id()[:12]}",
         adapter="ask",
-        language=_language(language, "--lang"),
+        language=language_of(language, "--lang"),
         documents=tuple(document or ()),
         tags=tuple(tag or ()),
-        source_language=_language(source_language, "--source-lang"),
+        source_language=language_of(source_language, "--source-lang"),
     )
 
     async def once() -> Reply:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from botkit.cli.common import ConfigOption, HomeOption, settings_from
+from botkit.cli.common import ConfigOption, HomeOption, language_of, settings_from
 
 app = typer.Typer(add_completion=False)
 
@@ -37,11 +37,9 @@ def chat(
     settings = settings_from(config, home)
     set_up(settings.config.logging)
     overrides: dict[str, Any] = {"plain": plain or as_json, "json_lines": as_json}
-    if language not in (None, "en", "zh"):
-        raise typer.BadParameter("choose en or zh", param_hint="--lang")
     if theme not in (None, "auto", "light", "dark"):
         raise typer.BadParameter("choose auto, light or dark", param_hint="--theme")
-    chosen = {"conversation": conversation, "language": language, "tags": tag, "theme": theme}
+    chosen = {"conversation": conversation, "language": language_of(language, "--lang"), "tags": tag, "theme": theme}
     overrides |= {name: value for name, value in chosen.items() if value}
     adapter = make_adapter("terminal", settings, **overrides)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from botkit.config import Settings
+    from botkit.messages import Language
 
 ConfigOption = Annotated[
     Path | None,
@@ -51,6 +52,17 @@ def settings_from(config: Path | None, home: Path | None) -> Settings:
     from botkit.config import load_settings
 
     return load_settings(*chosen(config, home))
+
+
+def language_of(name: str | None, option: str) -> Language | None:
+    """The language that an option names, if it is given. Raises `BadParameter` for another word than en and zh."""
+    if name is None:
+        return None
+    if name == "en":
+        return "en"
+    if name == "zh":
+        return "zh"
+    raise typer.BadParameter("choose en or zh", param_hint=option)
 
 
 def print_json(value: Any) -> None:

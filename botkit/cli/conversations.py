@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,7 @@ from botkit.errors import ConversationError
 from botkit.text import clean
 
 if TYPE_CHECKING:
+    from botkit.config import Settings
     from botkit.conversations.sqlite import SQLiteConversationStore
 
 app = typer.Typer(no_args_is_help=True, help="List, show, export and delete conversations.")
@@ -157,7 +158,8 @@ def delete(
     """Delete a conversation, or a person, for good: the text is overwritten, and gone from `botkit improve` too."""
     if (conversation is None) == (sender is None):
         raise ConversationError("Name what to delete: either --conversation ID or --sender ID.")
-    with _opened(config, home) as store:
+    settings = settings_from(config, home)
+    with _stored(settings) as store:
         there = _known(list(store.export(conversation=conversation, sender=sender)), conversation, sender)
         if not yes:
             if as_json or not sys.stdin.isatty():
@@ -166,7 +168,7 @@ def delete(
         deleted = erase(
             lambda: store.delete(conversation=conversation, sender=sender),
             store,
-            settings_from(config, home).paths.home,
+            settings.paths.home,
         )
     _tell_deleted(deleted, as_json)
 
@@ -183,16 +185,21 @@ def expire(
         before = datetime.now(timezone.utc) - timedelta(days=days)
     except OverflowError as error:
         raise ConversationError(f"--days {days} reaches back before the year 1. Give a smaller number.") from error
-    with _opened(config, home) as store:
-        deleted = erase(lambda: store.expire(before), store, settings_from(config, home).paths.home)
+    settings = settings_from(config, home)
+    with _stored(settings) as store:
+        deleted = erase(lambda: store.expire(before), store, settings.paths.home)
     _tell_deleted(deleted, as_json)
 
 
+def _opened(config: Path | None, home: Path | None) -> AbstractContextManager[SQLiteConversationStore]:
+    return _stored(settings_from(config, home))
+
+
 @contextmanager
-def _opened(config: Path | None, home: Path | None) -> Iterator[SQLiteConversationStore]:
+def _stored(settings: Settings) -> Iterator[SQLiteConversationStore]:
     from botkit.conversations.sqlite import open_store
 
-    store = open_store(settings_from(config, home))
+    store = open_store(settings)
     try:
         yield store
     finally:

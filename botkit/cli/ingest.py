@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from botkit.cli import common
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, language_of, print_json, settings_from
 from botkit.errors import LibraryError
-from botkit.messages import Language
 
 if TYPE_CHECKING:
     from botkit.knowledge.base import Knowledge
@@ -47,9 +46,7 @@ def ingest(
     """Read new and edited documents, forget deleted ones, and say what was left out and why."""
     from botkit.knowledge.base import open_knowledge
 
-    if language not in (None, "en", "zh"):
-        raise typer.BadParameter("choose en or zh", param_hint="--lang")
-    chosen: Language | None = "zh" if language == "zh" else "en" if language == "en" else None
+    chosen = language_of(language, "--lang")
     settings = settings_from(config, home)
     wanted = paths or settings.config.knowledge.paths
     if not wanted and not reindex:

@@ -103,6 +103,11 @@ class Row:
     place: str
 
 
+def as_time(text: str) -> datetime:
+    """A point in time in ISO 8601; raises `ValueError` for anything else."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def check(values: Mapping[str, Any], kind: Kind, place: str) -> None:
     """Raise `DataError` where a row is not of its kind, or an answer does not stand where it says."""
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from botkit.data.jsonl import objects, read_text
-from botkit.data.rows import Kind, Row, kind_of
+from botkit.data.rows import Kind, Row, as_time, kind_of
 from botkit.errors import DataError
 
 Source = Literal["jsonl", "squad", "table", "slack", "telegram", "botkit", "text"]
@@ -222,7 +222,7 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
 
 def _is_iso(text: str) -> bool:
     try:
-        datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        as_time(text.strip())
     except ValueError:
         return False
     return True

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, Literal, get_args
 
 from botkit.data.duplicates import folded, shared
-from botkit.data.rows import Kind, Row, main_text
+from botkit.data.rows import Kind, Row, as_time, main_text
 from botkit.errors import DataError, MissingExtraError
 
 Method = Literal["random", "stratified", "time", "group"]
@@ -188,7 +188,7 @@ def _time_order(rows: Sequence[Row], key: str) -> list[int]:
 def _time(row: Row, key: str) -> datetime:
     value = row.values.get(key)
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        found = value if isinstance(value, datetime) else as_time(str(value))
     except ValueError as error:
         raise DataError(f"{row.place}: `{key}` is {value!r}, not a time (2026-11-23T10:00:00).") from error
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

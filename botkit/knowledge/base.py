@@ -132,7 +132,7 @@ class Knowledge:
                 self.ensure_builtin(progress)
             else:
                 self._forget_builtin()
-            there = [path for path in self.config.paths if path.exists() or self._present_or_known(path)]
+            there = [path for path in self.config.paths if self._present_or_known(path)]
             for path in self.config.paths:
                 if path not in there:
                     _log.warning("knowledge.paths: there is no file or folder %s", path)

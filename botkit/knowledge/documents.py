@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -222,11 +223,8 @@ def _front_matter_values(text: str) -> Mapping[str, Any]:
     return {str(key).lower(): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
-def yaml_words(text: str, *, first_line: int = 1, what: str = "") -> Any:
-    """A YAML text whose scalars stay as they are written: 10:30 is no number, `no` is not false, a date is no date.
-
-    Raises `UnreadableDocument` with the line of a mistake; `first_line` is the number of the text's first one, `what` names it.
-    """
+@cache
+def _words_loader() -> Any:
     import yaml
 
     kept = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
@@ -237,8 +235,18 @@ def yaml_words(text: str, *, first_line: int = 1, what: str = "") -> Any:
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
+    return Words
+
+
+def yaml_words(text: str, *, first_line: int = 1, what: str = "") -> Any:
+    """A YAML text whose scalars stay as they are written: 10:30 is no number, `no` is not false, a date is no date.
+
+    Raises `UnreadableDocument` with the line of a mistake; `first_line` is the number of the text's first one, `what` names it.
+    """
+    import yaml
+
     try:
-        return yaml.load(text, Loader=Words)  # noqa: S506
+        return yaml.load(text, Loader=_words_loader())  # noqa: S506
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + first_line
         raise UnreadableDocument("broken", f"{what}line {line} is not valid YAML") from error

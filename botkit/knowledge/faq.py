@@ -16,6 +16,7 @@ QUESTION_NAMES = ("question", "questions", "q", "问题", "问", "提问", "標�
 ANSWER_NAMES = ("answer", "answers", "a", "答案", "答", "回答", "回复", "回覆", "解答")
 TAG_NAMES = ("tags", "tag", "category", "标签", "分类", "標籤", "分類")
 _LIST_NAMES = ("faq", "faqs", "entries", "items", "data", "questions", "qa", "rows")
+_ABOVE_HEADER = re.compile(r"(?:[^\S\n]*\n)*(?:sep=(.)[^\S\n]*\n)?(?:[^\S\n]*\n)*", re.IGNORECASE)
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".tsv": "text/tab-separated-values",
@@ -101,9 +102,7 @@ def is_faq_header(cells: Sequence[str]) -> bool:
 
 def faq_names(header: Sequence[str]) -> list[str]:
     """The header with its question, answer and tag columns under one name each, so that sheets can be joined."""
-    common = {
-        _find(header, names): names[0] for names in (QUESTION_NAMES, ANSWER_NAMES, TAG_NAMES) if _find(header, names)
-    }
+    common = {_find(header, names): names[0] for names in (QUESTION_NAMES, ANSWER_NAMES, TAG_NAMES)}
     return [common.get(name, name) for name in header]
 
 
@@ -132,12 +131,11 @@ def _cell(value: Any) -> str:
 
 def _csv_rows(text: str, suffix: str) -> list[tuple[str, Mapping[str, Any]]]:
     """The rows below the header; blank lines and Excel's `sep=;` may stand above it."""
-    above = re.match(r"(?:[^\S\n]*\n)*(?:sep=(.)[^\S\n]*\n)?(?:[^\S\n]*\n)*", text, re.IGNORECASE)
-    body = text[above.end() :] if above else text
-    skipped = text[: len(text) - len(body)].count("\n")
-    declared = above[1] if above else None
+    above = _ABOVE_HEADER.match(text)
+    assert above is not None, "the pattern matches nothing as well"
+    skipped, body = above[0].count("\n"), text[above.end() :]
     header = body.split("\n", 1)[0]
-    delimiter = "\t" if suffix == ".tsv" else declared or max(",;\t", key=header.count)
+    delimiter = "\t" if suffix == ".tsv" else above[1] or max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(body, newline=""), delimiter=delimiter)
     rows: list[tuple[str, Mapping[str, Any]]] = []
     begins = 2  # a quoted cell may go on for lines: a row is named by its first

@@ -119,9 +119,8 @@ def search(
         return _write_up(plan, study)
     stale = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
     for trial in stale:  # of a search that was killed
-        with contextlib.suppress(
-            RuntimeError, ValueError
-        ):  # a grid's sampler wants to stop the search at its last point
+        # at its last point a grid's sampler wants to stop a search that does not run
+        with contextlib.suppress(RuntimeError, ValueError):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         # a grid counts it as visited and would never come back to it
         again = {**trial.system_attrs, "fixed_params": trial.params}
