@@ -8,6 +8,8 @@ random, since people never phrase a thing as the file does. What matters is the 
 linear head, thrown away at the end, also tells the intent where the bot begins to speak, and most answers are cut after
 their first words, which decide which answer it is. One question in ten of every intent is held out to measure
 with: whether the reply is one of that intent's.
+
+With `--teacher`, a sentence encoder, half of each pass are the questions in other words (`paraphrases.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from botkit.messages import Language
+from botkit.training.paraphrases import Paraphrase, paraphrases
 from botkit.training.small_talk import rows
 
 PERSONAS: Final = ("professional", "friendly", "witty", "caring", "enthusiastic")
@@ -48,7 +52,7 @@ class Exchange:
 class Intent:
     """Ways to say one thing, and each persona's answer."""
 
-    language: str
+    language: Language
     questions: tuple[str, ...]
     answers: dict[str, str]
 
@@ -65,8 +69,10 @@ def read_intents(data: Path) -> tuple[list[Intent], list[Intent]]:
     return kept, held_out
 
 
-def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -> Iterator[tuple[str, list[Exchange]]]:
-    """One pass: a persona and one to three exchanges each, in one language."""
+def exchanges(
+    intents: Sequence[Intent], generator: random.Random, also: Sequence[Paraphrase] = ()
+) -> Iterator[tuple[str, list[Exchange]]]:
+    """One pass: a persona and one to three exchanges each, in one language; `also` are asked besides the intents' questions."""
     by_language: dict[str, list[tuple[str, dict[str, str], int]]] = {"en": [], "zh": []}
     # not the ChatterBot corpus: some of its answers insult, others are about a computer's power button
     for number, intent in enumerate(intents):
@@ -75,6 +81,9 @@ def exchanges(data: Path, intents: Sequence[Intent], generator: random.Random) -
         # small intents are seen about as often as large ones
         for _ in range(max(0, 60 - len(intent.questions))):
             by_language[intent.language].append((generator.choice(intent.questions), intent.answers, number))
+    for one in also:
+        intent = intents[one.intent]
+        by_language[intent.language].append((one.question, intent.answers, one.intent))
     jobs = [(language, index) for language, pairs in by_language.items() for index in range(len(pairs))]
     generator.shuffle(jobs)
     for language, index in jobs:
@@ -153,14 +162,19 @@ def encode(tokenizer: Any, persona: str, exchanges: Sequence[Exchange]) -> tuple
 
 
 def batches(
-    tokenizer: Any, data: Path, intents: Sequence[Intent], tokens: int, cut: float, generator: random.Random
+    tokenizer: Any,
+    intents: Sequence[Intent],
+    tokens: int,
+    cut: float,
+    generator: random.Random,
+    also: Sequence[Paraphrase] = (),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Padded (ids, labels, intents) of similar lengths; labels are -100 where the bot does not speak, intents likewise.
 
-    `cut` is the share of conversations whose last answer ends after its first words.
+    `cut` is the share of conversations whose last answer ends after its first words, `also` are further questions.
     """
     encoded = []
-    for persona, conversation in exchanges(data, intents, generator):
+    for persona, conversation in exchanges(intents, generator, also):
         ids, said, numbers = encode(tokenizer, persona, conversation)
         if generator.random() < cut and said[-1]:
             begin = len(said) - said[::-1].index(False)
@@ -226,6 +240,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--cut", type=float, default=0.7, help="share of answers cut after their first words")
     parser.add_argument("--intent-weight", type=float, default=0.5, help="weight of telling the intent")
+    parser.add_argument("--teacher", type=Path, help="exported encoder that labels the questions in other words")
+    parser.add_argument("--paraphrases", type=int, default=60_000, help="tries to put a question of each language so")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -260,13 +276,15 @@ def main() -> None:
         [*model.parameters(), *head.parameters()], lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
     )
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    in_other_words = _in_other_words(arguments, kept, generator) if arguments.teacher else []
     started = saved = time.monotonic()
     step = seen = 0
     done = progress = 0.0
     losses: list[float] = []
     while progress < 1:
         cut = arguments.cut * (1 - progress)
-        ready = list(batches(tokenizer, arguments.data, kept, arguments.tokens, cut, generator))
+        also = generator.sample(in_other_words, min(len(in_other_words), sum(len(one.questions) for one in kept)))
+        ready = list(batches(tokenizer, kept, arguments.tokens, cut, generator, also))
         for ids, labels, intents in ready:
             minutes = (time.monotonic() - started) / 60
             progress = max(done / arguments.passes, minutes / arguments.minutes)
@@ -305,6 +323,21 @@ def main() -> None:
     notes = {"passes": round(done, 3), "steps": step, "final_loss": float(np.mean(losses[-200:])), "float": metrics}
     (arguments.out / "training.json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(notes))
+
+
+def _in_other_words(
+    arguments: argparse.Namespace, kept: Sequence[Intent], generator: random.Random
+) -> list[Paraphrase]:
+    """The paraphrases of both languages, those of one language as many as those of the other."""
+    from botkit.models.encoder import OnnxEncoder
+
+    encoder = OnnxEncoder(arguments.teacher)
+    found = []
+    for language in ("en", "zh"):
+        asked = {number: intent.questions for number, intent in enumerate(kept) if intent.language == language}
+        found += paraphrases(arguments.data, asked, language, encoder, arguments.paraphrases, generator)
+    print(f"{len(found):,} questions in other words", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_answers_are_cut_after_their_first_words(data: Path, cut: float) -> None
     write_rows(data / "dialogue/chatterbot_train.jsonl.gz", [])
 
     longest = 0
-    for _, labels, _ in batches(tokenizer, data, intents, 2_000, cut, random.Random(1)):
+    for _, labels, _ in batches(tokenizer, intents, 2_000, cut, random.Random(1)):
         for row in labels:
             last = row[: int((row != -100).nonzero()[-1]) + 1]
             until = len(last) - 1 - int((last.flip(0) == -100).nonzero()[0])
