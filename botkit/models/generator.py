@@ -30,7 +30,8 @@ EXCHANGES: Final = 3
 """Exchanges the shipped generator was trained to look back on, the present one included."""
 _LONGEST_MESSAGE: Final = 96
 """Tokens of one side's words that the shipped generator reads."""
-_UNFINISHED: Final = "\ufffd"
+_BROKEN: Final = "\ufffd"
+"""What bytes that are no character decode to: the rest of one that is on its way, or noise of a small model."""
 
 
 class Decoder(Protocol):
@@ -67,7 +68,7 @@ class Speech:
         return self._tell(last=True)
 
     def _tell(self, *, last: bool) -> str:
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        text = self._tokenizer.decode(self._ids, skip_special_tokens=True).replace(_BROKEN, "")
         if not self._keep_lead:
             text = text.lstrip()
         for stop in self._stop:
@@ -80,7 +81,7 @@ class Speech:
 
     def _certain(self, text: str) -> int:
         """How much of the text no later token can change or forbid."""
-        until = len(text.rstrip(_UNFINISHED))
+        until = len(text)
         for stop in self._stop:
             for size in range(min(len(stop) - 1, until), 0, -1):
                 if text[:until].endswith(stop[:size]):

@@ -120,7 +120,15 @@ def test_a_reply_cut_inside_a_character_ends_with_whole_ones() -> None:
     tokenizer = byte_tokenizer()
     speech = Speech(tokenizer, ())
     pieces = [speech.add(token) for token in tokenizer.encode("好好").ids[:-1]]
-    assert "".join(pieces) == "好"
+    assert "".join([*pieces, speech.end()]) == "好"
+
+
+def test_bytes_that_are_no_character_are_not_told() -> None:
+    tokenizer = byte_tokenizer()
+    speech = Speech(tokenizer, ("bye",))
+    noise = [*tokenizer.encode("好").ids[:2], *tokenizer.encode("a").ids, *tokenizer.encode("好").ids[1:]]
+    pieces = [speech.add(token) for token in [*noise, *tokenizer.encode("好 bye").ids]]
+    assert "".join([*pieces, speech.end()]) == "a好 "
 
 
 def test_a_transformers_folder_speaks_through_torch(gpt_folder: Path) -> None:
