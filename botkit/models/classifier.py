@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from botkit.errors import ModelError
 from botkit.models.manifest import GRAPH, is_botkit_folder, read_manifest, read_model_config
 from botkit.models.pretrained import load_pretrained
-from botkit.models.runtime import Forward, OnnxForward, load_tokenizer, run_padded
+from botkit.models.runtime import Forward, OnnxForward, load_tokenizer, run_each
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,7 +52,7 @@ class TextClassifier:
             raise ModelError(f"{folder}: this model is a {manifest.role}, not a classifier.")
         return cls(
             manifest.identity,
-            OnnxForward(folder / GRAPH, threads=threads),
+            OnnxForward(folder / GRAPH, threads=threads, one_each=True),
             load_tokenizer(folder),
             manifest.labels,
             max_length=manifest.max_length,
@@ -75,7 +75,7 @@ class TextClassifier:
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities of shape (texts, labels), in order. A long text counts with its first tokens."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
-        logits = [one for (one,) in run_padded(self._forward, encodings, self._pad_id)]
+        logits = [one for (one,) in run_each(self._forward, encodings, self._pad_id)]
         if not logits:
             return np.zeros((0, len(self.labels)))
         stacked = np.stack(logits).astype(np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from botkit.errors import MissingExtraError, ModelError
 from botkit.models.manifest import GRAPH, read_manifest, read_model_config
 from botkit.models.pretrained import PURPOSE, identity, import_transformers
-from botkit.models.runtime import OnnxForward, first_line, load_tokenizer, run_padded
+from botkit.models.runtime import OnnxForward, first_line, load_tokenizer, run_each
 
 _AT_ONCE: Final = 256
 """Texts tokenised together: enough to be quick, few enough to stay small."""
@@ -33,7 +33,7 @@ class OnnxEncoder:
         self._tokenizer = load_tokenizer(folder)
         self._tokenizer.enable_truncation(manifest.max_length)
         self._pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
-        self._forward = OnnxForward(folder / GRAPH, threads=threads)
+        self._forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True)
         if self.dimension <= 0:
             raise ModelError(f"{folder / 'config.json'}: hidden_size is missing. Export the model again.")
 
@@ -42,7 +42,7 @@ class OnnxEncoder:
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for begin in range(0, len(texts), _AT_ONCE):
             encodings = self._tokenizer.encode_batch_fast(list(texts[begin : begin + _AT_ONCE]))
-            for i, (vector,) in enumerate(run_padded(self._forward, encodings, self._pad_id), begin):
+            for i, (vector,) in enumerate(run_each(self._forward, encodings, self._pad_id), begin):
                 vectors[i] = vector
         return vectors
 

@@ -20,7 +20,7 @@ from botkit.language import detect
 from botkit.models import Span
 from botkit.models.manifest import GRAPH, read_manifest, read_model_config
 from botkit.models.pretrained import load_pretrained
-from botkit.models.runtime import Forward, Integers, OnnxForward, load_tokenizer, run_padded
+from botkit.models.runtime import Forward, Integers, OnnxForward, load_tokenizer, run_each
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -63,7 +63,7 @@ class ExtractiveReader:
         """A reader in botkit's form; raises `ModelError`."""
         manifest = read_manifest(folder, "reader")
         pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
-        forward = OnnxForward(folder / GRAPH, threads=threads)
+        forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True)
         return cls(
             manifest.identity,
             forward,
@@ -94,7 +94,7 @@ class ExtractiveReader:
         A question of more than half the model's length counts with its first tokens; a blank one has no answers.
         """
         windows = list(self._windows(question, passages))
-        logits = run_padded(self._forward, [window.encoding for window in windows], self._pad_id)
+        logits = run_each(self._forward, [window.encoding for window in windows], self._pad_id)
         grids: dict[int, list[Grid]] = {}
         for window, (start, end) in zip(windows, logits, strict=True):
             length = len(window.encoding)

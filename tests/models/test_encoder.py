@@ -56,6 +56,13 @@ def test_the_built_in_encoder_puts_like_meanings_together() -> None:
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.2
 
 
+def test_an_embedding_does_not_depend_on_the_texts_beside_it() -> None:
+    texts = ["How do I send a parcel back?", "Returning an item", "Deliveries take three to five working days. " * 9]
+    encoder = OnnxEncoder(BUILTIN_FOLDER / "encoder", threads=2)
+    together = encoder.encode(texts)
+    assert all(np.array_equal(encoder.encode([text])[0], vector) for text, vector in zip(texts, together, strict=True))
+
+
 def test_a_sentence_transformers_folder_gives_normalised_vectors(tmp_path: Path, bert_encoder_folder: Path) -> None:
     pytest.importorskip("sentence_transformers")
     encoder = SentenceTransformerEncoder(bert_encoder_folder)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from botkit.errors import ModelError
 from botkit.models.manifest import check_digest, read_manifest
-from botkit.models.runtime import OnnxForward, batches, load_tokenizer, run_padded
+from botkit.models.runtime import OnnxForward, batches, load_tokenizer, run_each, run_padded
 
 from .tiny import TinyModel, bert_tokenizer
 
@@ -41,8 +41,22 @@ def test_padding_changes_no_result(tiny_reader: TinyModel) -> None:
             assert np.array_equal(end[: len(encoding)], tiny_reader.table[encoding.ids, 1])
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("one_each", [True, False])
+def test_each_text_has_its_own_rows_in_the_order_given(tiny_reader: TinyModel, threads: int, one_each: bool) -> None:
+    encodings = bert_tokenizer().encode_batch(["who founded it 1851 is long", "good", "the river"] * 9)
+    forward = OnnxForward(tiny_reader.folder / "model.onnx", threads=threads, one_each=one_each)
+
+    rows = run_each(forward, encodings, 0)
+
+    for encoding, (start, end) in zip(encodings, rows, strict=True):
+        assert np.array_equal(start, tiny_reader.table[encoding.ids, 0])
+        assert np.array_equal(end, tiny_reader.table[encoding.ids, 1])
+
+
 def test_nothing_to_run_gives_nothing(tiny_reader: TinyModel) -> None:
-    assert run_padded(OnnxForward(tiny_reader.folder / "model.onnx"), [], 0) == []
+    forward = OnnxForward(tiny_reader.folder / "model.onnx")
+    assert run_each(forward, [], 0) == run_padded(forward, [], 0) == []
 
 
 def test_many_threads_share_a_session(tiny_reader: TinyModel) -> None:
@@ -51,7 +65,7 @@ def test_many_threads_share_a_session(tiny_reader: TinyModel) -> None:
     wrong: list[int] = []
 
     def work(number: int) -> None:
-        [(start, _)] = run_padded(forward, [encodings[number]], 0)
+        [(start, _)] = run_each(forward, [encodings[number]], 0)
         if not np.array_equal(start, tiny_reader.table[encodings[number].ids, 0]):
             wrong.append(number)
 
