@@ -30,10 +30,12 @@ from torch import Tensor, nn
 
 from botkit.messages import Language
 from botkit.text import coverage, terms
+from botkit.training.articles import articles
 from botkit.training.help_centres import help_centres
 from botkit.training.small_talk import rows
 from botkit.training.unanswerable import altered_question
 
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CROP_CHARACTERS: dict[Language, int] = {"en": 640, "zh": 190}
 LONGEST = 320
 """Tokens of question and passage together; the few longer ones are cut."""
@@ -179,6 +181,18 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
     return found
 
 
+def article_questions(language: Language) -> list[Question]:
+    """Questions about encyclopaedia passages, half of them such that the passage only seems to answer them."""
+    found = []
+    for passage in articles(language):
+        for asked in passage.asked:
+            place = (asked.start, asked.end, passage.organisation, language)
+            found.append(Question(asked.question, passage.text, *place))
+        for near in passage.unanswerable:
+            found.append(Question(near, passage.text, None, 0, passage.organisation, language))  # noqa: PERF401
+    return found
+
+
 def mixture(
     data: Path,
     generator: random.Random,
@@ -190,7 +204,7 @@ def mixture(
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
 
     `public` is the share of the public sets' questions that is drawn, `chinese_share` of the Chinese ones among them;
-    help-centre questions are always all there. `altered` SQuAD questions, and half as many short ones, are also there
+    those to help centres and about the articles written for botkit are always all there. `altered` SQuAD questions, and half as many short ones, are also there
     changed, so that their passages no longer answer them.
     """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
@@ -215,7 +229,8 @@ def mixture(
             in_chinese.append(Question(question.question, context, None, 0, question.title, question.language))
     chosen += generator.sample(in_chinese, int(len(in_chinese) * chinese_share))
     chosen = generator.sample(chosen, int(len(chosen) * public))
-    chosen += help_centre_questions("en", generator) + help_centre_questions("zh", generator)
+    for language in LANGUAGES:
+        chosen += help_centre_questions(language, generator) + article_questions(language)
     generator.shuffle(chosen)
     for question in chosen:
         limit = CROP_CHARACTERS[question.language]
