@@ -156,12 +156,18 @@ def embedded_texts(chunk: Chunk) -> list[str]:
     return [whole, *list(dict.fromkeys(text for text in found if len(text) >= _SHORTEST_SENTENCE))[:_MOST_SENTENCES]]
 
 
-def embed(chunks: Iterable[Chunk], encoder: Encoder) -> dict[bytes, NDArray[np.float32]]:
-    """Embeddings of shape (1 + sentences, dimension) by digest; texts of like length share a batch, which spares padding."""
+def embed(
+    chunks: Iterable[Chunk], encoder: Encoder, between: Callable[[], None] = lambda: None
+) -> dict[bytes, NDArray[np.float32]]:
+    """Embeddings of shape (1 + sentences, dimension) by digest; texts of like length share a batch, which spares padding.
+
+    `between` is called before each batch; what it raises ends the work.
+    """
     texts = {text_digest(embedded_text(chunk)): embedded_texts(chunk) for chunk in chunks}
     ordered = sorted({text for parts in texts.values() for text in parts}, key=len)
     vectors: dict[str, NDArray[np.float32]] = {}
     for start in range(0, len(ordered), _ENCODING_BATCH):
+        between()
         batch = ordered[start : start + _ENCODING_BATCH]
         vectors |= zip(batch, encoder.encode(batch), strict=True)
     return {digest: np.stack([vectors[text] for text in parts]) for digest, parts in texts.items()}

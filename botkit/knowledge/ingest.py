@@ -113,6 +113,7 @@ class Ingester:
         self._pending: list[Entry] = []
         self._done = [0, 0]
         self._total = [0, 0]
+        self._at = ""
 
     def run(
         self,
@@ -242,16 +243,21 @@ class Ingester:
             digest: chunk for entry in self._pending for chunk, digest in zip(entry.chunks, entry.digests, strict=True)
         }
         missing = self.library.missing_embeddings(list(chunks), encoder.name)
-        vectors = embed([chunks[digest] for digest in missing], encoder)
+        vectors = embed([chunks[digest] for digest in missing], encoder, self._tell)
         self.library.put(self._pending, vectors, encoder.name)
         written = sum(len(entry.chunks) for entry in self._pending)
         self._pending.clear()
         if self._committed is not None:
             self._committed(written)
 
-    def _advance(self, file: _File) -> None:
+    def _tell(self) -> None:
+        """Say how far it is; whoever is told may end the work by raising, between files and while they are embedded."""
         if self._progress is not None:
-            self._progress(Progress(self._done[0], self._total[0], self._done[1], self._total[1], str(file.path)))
+            self._progress(Progress(self._done[0], self._total[0], self._done[1], self._total[1], self._at))
+
+    def _advance(self, file: _File) -> None:
+        self._at = str(file.path)
+        self._tell()
         self._done = [self._done[0] + 1, self._done[1] + file.size]
 
 

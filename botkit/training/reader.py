@@ -200,12 +200,13 @@ def mixture(
     public: float = 1.0,
     chinese_share: float = 1.0,
     altered: int = 0,
+    of_articles: int = 1,
 ) -> Iterator[Question]:
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
 
     `public` is the share of the public sets' questions that is drawn, `chinese_share` of the Chinese ones among them;
     those to help centres and about the articles written for botkit are always all there. `altered` SQuAD questions, and half as many short ones, are also there
-    changed, so that their passages no longer answer them.
+    changed, so that their passages no longer answer them. The articles' questions are there `of_articles` times.
     """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
@@ -230,7 +231,7 @@ def mixture(
     chosen += generator.sample(in_chinese, int(len(in_chinese) * chinese_share))
     chosen = generator.sample(chosen, int(len(chosen) * public))
     for language in LANGUAGES:
-        chosen += help_centre_questions(language, generator) + article_questions(language)
+        chosen += help_centre_questions(language, generator) + of_articles * article_questions(language)
     generator.shuffle(chosen)
     for question in chosen:
         limit = CROP_CHARACTERS[question.language]
@@ -320,6 +321,7 @@ def main() -> None:
     parser.add_argument("--public", type=float, default=1.0, help="share of the public sets' questions in a pass")
     parser.add_argument("--chinese", type=float, default=1.0, help="share of the Chinese ones among them")
     parser.add_argument("--altered", type=int, default=0, help="questions in a pass that are changed to have no answer")
+    parser.add_argument("--articles", type=int, default=1, help="times that the articles' questions are in a pass")
     parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -373,6 +375,7 @@ def main() -> None:
                 arguments.public,
                 arguments.chinese,
                 arguments.altered,
+                arguments.articles,
             )
         )
         for batch in batches(questions, tokenizer, arguments.tokens, generator, workers, worker):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botkit.errors import LibraryBusyError, LibraryError
+from botkit.errors import BotkitError, LibraryBusyError, LibraryError
 from botkit.knowledge.base import Knowledge, builtin_knowledge_path
 from botkit.knowledge.ingest import IngestReport, Progress, _free_name
 from botkit.knowledge.library import Root
@@ -203,7 +203,23 @@ def test_progress_counts_files_and_bytes(knowledge: Knowledge, folder: Path) -> 
         (0, 3, 0, 30),
         (1, 3, 10, 30),
         (2, 3, 20, 30),
+        (3, 3, 30, 30),  # while they are embedded
     ]
+
+
+def test_whoever_is_told_can_end_an_ingest_while_a_document_is_embedded(knowledge: Knowledge, folder: Path) -> None:
+    (folder / "a.md").write_text("\n\n".join(f"Number {n} is a fact of its own." for n in range(99)), encoding="utf-8")
+
+    def leave(step: Progress) -> None:
+        if step.files == 1:
+            raise BotkitError("The reading of documents was stopped.")
+
+    with pytest.raises(BotkitError, match="stopped"):
+        knowledge.ingest([folder], progress=leave)
+
+    assert ids(knowledge) == []
+    assert knowledge.check().ok
+    assert knowledge.ingest([folder]).read == ["docs/a.md"]
 
 
 def test_another_chunk_size_cuts_again_without_reading_the_same_passages_again(open_home: Open, folder: Path) -> None:
