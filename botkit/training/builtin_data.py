@@ -1,4 +1,4 @@
-"""Training rows that come with botkit: `builtin:help-centres/en`, `builtin:help-centres/zh`, `builtin:tones`.
+"""Training rows that come with botkit: `builtin:help-centres/en`, `builtin:help-centres/zh`, `builtin:tones`, `builtin:films`.
 
 With `:held-out` at the end, the part that no shipped model was trained on.
 """
@@ -17,8 +17,15 @@ from botkit.training.recipe import BUILTIN_DATA
 
 TONES: Final = Path(__file__).parent / "tones.jsonl"
 """Lines said to a shop, written for botkit; every fifth is held out."""
+FILMS: Final = Path(__file__).parent / "films.jsonl"
+"""Sentences of film critics whose tone lies in no single word, written for botkit; of every hundred, ten in a row are held out."""
 _HELD_OUT: Final = ":held-out"
-_NAMES: Final[dict[str, Kind]] = {"help-centres/en": "reading", "help-centres/zh": "reading", "tones": "labelled"}
+_NAMES: Final[dict[str, Kind]] = {
+    "help-centres/en": "reading",
+    "help-centres/zh": "reading",
+    "tones": "labelled",
+    "films": "labelled",
+}
 
 
 def builtin_rows(name: str, kind: Kind) -> list[Row]:
@@ -30,7 +37,10 @@ def builtin_rows(name: str, kind: Kind) -> list[Row]:
         raise DataError(f"{name}: there is no such data; there are {known}, each also with {_HELD_OUT}.")
     if _NAMES[asked] != kind:
         raise DataError(f"{name}: holds {_NAMES[asked]} rows; this task learns from {kind} rows.")
-    found = tones(held_out=held_out) if asked == "tones" else _help_centres(cast("Language", asked[-2:]), held_out)
+    if asked in ("tones", "films"):
+        found = (tones if asked == "tones" else films)(held_out=held_out)
+    else:
+        found = _help_centres(cast("Language", asked[-2:]), held_out)
     rows = [Row(values, f"{name}:{number}") for number, values in enumerate(found, 1)]
     for row in rows:
         check(row.values, kind, row.place)
@@ -52,3 +62,9 @@ def tones(*, held_out: bool = False) -> list[dict[str, Any]]:
     """Rows of `TONES`."""
     lines = TONES.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for number, line in enumerate(lines) if (number % 5 == 2) == held_out]
+
+
+def films(*, held_out: bool = False) -> list[dict[str, Any]]:
+    """Rows of `FILMS`. Opposites with the same beginning stand next to each other, so neighbours stay in one part."""
+    lines = FILMS.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for number, line in enumerate(lines) if (number % 100 // 10 == 4) == held_out]

@@ -73,7 +73,12 @@ def test_the_fingerprint_is_of_recipe_and_data(tmp_path: Path) -> None:
 
 
 def test_builtin_data_has_a_held_out_part() -> None:
-    for name, kind in (("help-centres/en", "reading"), ("help-centres/zh", "reading"), ("tones", "labelled")):
+    for name, kind in (
+        ("help-centres/en", "reading"),
+        ("help-centres/zh", "reading"),
+        ("tones", "labelled"),
+        ("films", "labelled"),
+    ):
         learnt = builtin_rows(f"builtin:{name}", kind)  # type: ignore[arg-type]
         held_out = builtin_rows(f"builtin:{name}:held-out", kind)  # type: ignore[arg-type]
         assert len(learnt) > len(held_out) > 10
