@@ -148,13 +148,16 @@ def support(language: Language, parts: Parts, *, k: int) -> list[Case]:
             return _support_cases(knowledge, asked, language, parts, k)
 
 
-def held_out_help_centres(language: Language, parts: Parts, *, k: int) -> list[Case]:
-    """Ask about each organisation that no training saw, its passages beside the hotel's and the library's."""
+def held_out_help_centres(language: Language, parts: Parts, *, limit: int | None, k: int) -> list[Case]:
+    """Ask about each organisation that no training saw (or `limit` of them), its passages beside the hotel's and the library's."""
     organisations: dict[str, list[Passage]] = {}
     for passage in help_centres(language, held_out=True):
         organisations.setdefault(passage.organisation, []).append(passage)
+    names = sorted(organisations)
+    random.Random(3).shuffle(names)
     cases = []
-    for name, passages in organisations.items():
+    for name in names[:limit]:
+        passages = organisations[name]
         asked = [(question.question, [passage.answer(question)]) for passage in passages for question in passage.asked]
         asked += [(question, []) for passage in passages for question in passage.unanswerable]
         with tempfile.TemporaryDirectory() as folder:
@@ -316,6 +319,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=BUILTIN_CALIBRATION)
     parser.add_argument("--distractors", type=int, default=300, help="training paragraphs in the index")
     parser.add_argument("--limit", type=int, help="open-book questions per language")
+    parser.add_argument("--organisations", type=int, help="held-out help centres per language")
     parser.add_argument("--k", type=int, default=RetrievalConfig().k)
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
@@ -332,7 +336,7 @@ def main() -> None:
             k=arguments.k,
         )
         asked += support(language, parts, k=arguments.k)
-        asked += held_out_help_centres(language, parts, k=arguments.k)
+        asked += held_out_help_centres(language, parts, limit=arguments.organisations, k=arguments.k)
         cases = [(case, features_of(case)) for case in asked]
         chosen = cross_validated(cases)
         threshold = THRESHOLD[language]
@@ -352,7 +356,8 @@ def main() -> None:
         stored["threshold"][language] = round(threshold, 3)
         stored["figures"][language] = measured
     stored["command"] = (
-        f"python -m botkit.training.calibration --data DATA --limit {arguments.limit} --distractors {arguments.distractors}"
+        f"python -m botkit.training.calibration --data DATA --limit {arguments.limit} --distractors {arguments.distractors} "
+        f"--organisations {arguments.organisations}"
     )
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")

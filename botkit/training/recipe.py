@@ -29,7 +29,7 @@ class SourceConfig(Section):
     """One source of rows: a file, `hub:DATASET[#CONFIG]:SPLIT`, or `builtin:` and a name of `training/builtin_data.py`."""
 
     path: str = Field(
-        description="A file of JSON lines, hub:DATASET[#CONFIG]:SPLIT, builtin:help-centres/en (or zh) or builtin:tones."
+        description="A file of JSON lines, hub:DATASET[#CONFIG]:SPLIT, builtin:help-centres/en (or zh), builtin:tones or builtin:films."
     )
     limit: int | None = Field(None, ge=1, description="At most so many rows, drawn at random.")
     repeat: int = Field(1, ge=1, description="Times that its rows are in an epoch.")
