@@ -40,8 +40,9 @@ class Choice(ModalScreen[str | None]):
         self._found: Choices = ()
 
     def compose(self) -> ComposeResult:
-        """A field over a list."""
-        with Vertical(classes="dialog"):
+        """A field over a list, and which keys they have."""
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_subtitle = word("keys_choice", self._language)
             yield Label(Content(self._title), classes="dialog-title")
             yield Input(self._typed, placeholder=word("narrow", self._language))
             yield OptionList()
@@ -92,15 +93,17 @@ class Line(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
 
-    def __init__(self, title: str, *, value: str = "", placeholder: str = "") -> None:
+    def __init__(self, title: str, language: Language, *, value: str = "", placeholder: str = "") -> None:
         super().__init__()
         self._title = title
+        self._language: Language = language
         self._value = value
         self._placeholder = placeholder
 
     def compose(self) -> ComposeResult:
-        """One field."""
-        with Vertical(classes="dialog small"):
+        """One field, and which keys it has."""
+        with Vertical(classes="dialog small") as dialog:
+            dialog.border_subtitle = word("keys_line", self._language)
             yield Label(Content(self._title), classes="dialog-title")
             yield Input(self._value, placeholder=self._placeholder)
 
@@ -122,12 +125,12 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Two tables."""
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_subtitle = word("keys_help", self._language)
             yield Label(word("keys", self._language), classes="dialog-title")
             yield Static(_table(self._keys))
             yield Label(word("commands", self._language), classes="dialog-title")
             yield Static(_table(help_lines(self._language)))
-            yield Label(word("key_back", self._language), classes="facts")
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Table:

@@ -96,7 +96,7 @@ class PlainChat:
             if not self._as_json and not text.strip():
                 continue
             try:
-                command = None if self._as_json else parse(text.strip())
+                command = None if self._as_json else parse(text.strip(), self._session.speaks)
                 if command and command.name == "quit":
                     return
                 await (self._obey(command) if command else _finished(self._answer(text)))
@@ -142,7 +142,7 @@ class PlainChat:
         match command.name:
             case "help":
                 for name, what in help_lines(language):
-                    self._say(f"{name:20}{what}")
+                    self._say(f"{name:20}  {what}")
             case "explain":
                 lines = explanation(session.last, language) if session.last else [word("nothing_to_explain", language)]
                 self._say("\n".join(lines))
@@ -150,10 +150,10 @@ class PlainChat:
                 lines = self._source_lines(session.last, passages=True) if session.last else []
                 self._say("\n".join(lines) or word("no_sources", language))
             case "ingest":
-                self._say(ingested(await session.ingest(command.argument), language))
+                self._say(ingested(await session.ingest(session.existing(command.argument)), language))
             case "lang":
                 session.set_language(command.argument)
-                name = word(command.argument, session.speaks)
+                name = word(session.language or "auto", session.speaks)
                 self._say(word("language_set", session.speaks, name=name))
             case "up" | "down":
                 await session.rate(1 if command.name == "up" else -1, command.argument)

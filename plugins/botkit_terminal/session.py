@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -38,7 +39,8 @@ COMMANDS: Final = {
 }
 """Each command and what may follow it; `word("do_NAME")` says what it does."""
 
-_COMMAND: Final = re.compile(r"(?s)^/([A-Za-z]+)(?:\s+(.*)|)$")
+_COMMAND: Final = re.compile(r"(?s)^[/／]\s*([^\W\d_]+)(?:\s+(.*)|)$")
+_CHINESE: Final = {word(f"name_{name}", "zh"): name for name in COMMANDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +51,31 @@ class Command:
     argument: str = ""
 
 
-def parse(text: str) -> Command | None:
-    """The command that a message is, or None. A message may begin with a path such as /etc/hosts.
+def parse(text: str, language: Language = "en") -> Command | None:
+    """The command that a message is, by its English or Chinese name, or None.
 
-    Raises `BotkitError` for a slash and a word that is no command.
+    A message may begin with a path such as /etc/hosts. Raises `BotkitError` for a slash and a word that is no command.
     """
     found = _COMMAND.match(text)
     if found is None:
         return None
-    name = found[1].lower()
+    said = found[1].lower()
+    name = _CHINESE.get(said, said)
     if name not in COMMANDS:
-        near = nearest(name, COMMANDS)
-        hint = f"did you mean /{near}?" if near else "/help lists them."
-        raise BotkitError(f"There is no command /{name}; {hint}")
+        near = nearest(said, [*COMMANDS, *_CHINESE])
+        hint = word("did_you_mean", language, name=near) if near else word("see_help", language)
+        raise BotkitError(word("no_command", language, name=said, hint=hint))
     return Command(name, (found[2] or "").strip())
 
 
 def help_lines(language: Language) -> list[tuple[str, str]]:
-    """Each command with its argument, and what it does."""
-    return [(f"/{name} {argument}".strip(), word(f"do_{name}", language)) for name, argument in COMMANDS.items()]
+    """Each command with its argument, and what it does; in Chinese also with its Chinese name."""
+    lines = []
+    for name, argument in COMMANDS.items():
+        written = f"/{name} {argument}".strip()
+        also = f"，/{word(f'name_{name}', language)}" if language == "zh" else ""
+        lines.append((written + also, word(f"do_{name}", language)))
+    return lines
 
 
 class Session:
@@ -120,7 +128,7 @@ class Session:
     async def switch(self, conversation: str) -> list[StoredTurn]:
         """Go on with a stored conversation; returns what was said in it. Raises `ConversationError`."""
         if not await asyncio.to_thread(self.engine.store.history, conversation, 1):
-            raise ConversationError(f"There is no conversation {conversation!r}. /switch lists them.")
+            raise ConversationError(word("no_conversation", self.speaks, name=repr(conversation)))
         self.conversation, self.last = conversation, None
         return await self.resume()
 
@@ -132,10 +140,17 @@ class Session:
         """What was said before with these words in it, the latest first."""
         return await asyncio.to_thread(self.engine.store.search, words, sender=self._sender)
 
-    async def ingest(self, path: str, progress: Callable[[Progress], None] | None = None) -> IngestReport:
+    def existing(self, path: str) -> Path:
+        """The file or folder that the person named, quoted or with escaped blanks as in a shell; raises `BotkitError`."""
+        for written in (path, re.sub(r"\\(.)", r"\1", path)):
+            found = _path(written)
+            if path and found.exists():
+                return found
+        raise BotkitError(word("no_such_path", self.speaks, path=path or "/ingest"))
+
+    async def ingest(self, path: Path, progress: Callable[[Progress], None] | None = None) -> IngestReport:
         """Read documents; raises `BotkitError`."""
-        place = _existing(path)
-        return await asyncio.to_thread(lambda: self.engine.knowledge.ingest([place], progress=progress))
+        return await asyncio.to_thread(lambda: self.engine.knowledge.ingest([path], progress=progress))
 
     async def rate(self, rating: Literal[1, -1], note: str = "") -> Reply:
         """Rate the last reply and return it; raises `BotkitError` where there is none."""
@@ -152,10 +167,10 @@ class Session:
 
     async def export(self, file: str = "") -> Path:
         """Write the conversation: JSON lines for a name in .jsonl, else Markdown. Raises `BotkitError`."""
-        path = _home_expanded(file or self.export_name)
+        path = _path(file or self.export_name).absolute()
         rows = await asyncio.to_thread(lambda: list(self.engine.store.export(conversation=self.conversation)))
         if not rows:
-            raise BotkitError("Nothing was said yet, so there is nothing to export.")
+            raise BotkitError(word("nothing_to_export", self.speaks))
         if path.suffix == ".jsonl":
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
@@ -163,16 +178,16 @@ class Session:
         try:
             await asyncio.to_thread(_write_new, path, text)
         except FileExistsError as error:
-            raise BotkitError(f"{path} exists already. Name another file: /export FILE.") from error
+            raise BotkitError(word("exists_already", self.speaks, path=path)) from error
         except OSError as error:
-            raise BotkitError(f"{path}: cannot be written ({error.strerror}).") from error
+            raise BotkitError(word("cannot_be_written", self.speaks, path=path, reason=error.strerror)) from error
         return path
 
     def set_language(self, chosen: str) -> None:
         """Fix the language of the messages, or detect it again; raises `BotkitError`."""
-        languages: dict[str, Language | None] = {"en": "en", "zh": "zh", "auto": None}
+        languages: dict[str, Language | None] = {"en": "en", "英文": "en", "zh": "zh", "中文": "zh", "auto": None}
         if chosen not in languages:
-            raise BotkitError(f"{chosen or '/lang'}: choose en, zh or auto.")
+            raise BotkitError(word("no_such_language", self.speaks, name=chosen or "/lang"))
         self.language = languages[chosen]
 
     def _fresh(self) -> str:
@@ -193,6 +208,7 @@ def reply_of(turn: StoredTurn) -> Reply | None:
         answer=stored.get("span", ""),
         language=stored["language"],
         sources=tuple(_source(source) for source in stored["sources"]),
+        options=tuple(stored.get("options", ())),
         sentiment=Sentiment(sentiment["label"], sentiment["score"]),
         timings_ms=stored["timings_ms"],
         id=turn.id,
@@ -227,23 +243,25 @@ def explanation(reply: Reply, language: Language = "en") -> list[str]:
     trace = reply.trace
     if trace is None:
         return [word("no_trace", language)]
-    rewritten = " (rewritten from the conversation)" if trace.rewritten else ""
+    rewritten = word("rewritten", language) if trace.rewritten else ""
+    sentiment = reply.sentiment
+    times = ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in reply.timings_ms.items())
     lines = [
-        f"route       {reply.route}: {trace.rule}",
-        f"query       {one_line(trace.query)}{rewritten}",
-        f"confidence  {reply.confidence:.2f}",
-        f"sentiment   {reply.sentiment.label} {reply.sentiment.score:.2f}",
-        "time        " + ", ".join(f"{stage} {ms:.0f} ms" for stage, ms in reply.timings_ms.items()),
+        word("told_route", language, route=word(reply.route, language), rule=trace.rule),
+        word("told_query", language, query=one_line(trace.query), rewritten=rewritten),
+        word("told_confidence", language, score=f"{reply.confidence:.2f}"),
+        word("told_sentiment", language, label=word(sentiment.label, language), score=f"{sentiment.score:.2f}"),
+        word("told_time", language, times=times),
     ]
     for number, candidate in enumerate(trace.candidates, 1):
         scores = {
-            "span": candidate.span_score,
-            "no answer": candidate.no_answer_score,
-            "fused": candidate.fused_score,
-            "BM25": candidate.lexical_score,
-            "cosine": candidate.vector_score,
+            "score_span": candidate.span_score,
+            "score_no_answer": candidate.no_answer_score,
+            "score_fused": candidate.fused_score,
+            "score_bm25": candidate.lexical_score,
+            "score_cosine": candidate.vector_score,
         }
-        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score is not None)
+        told = ", ".join(f"{word(name, language)} {score:.2f}" for name, score in scores.items() if score is not None)
         where = " › ".join(part for part in (candidate.document, candidate.heading) if part)
         lines += [
             f"{number}. {candidate.confidence:.2f}  {one_line(candidate.text, 120)}",
@@ -268,18 +286,13 @@ def ingested(report: IngestReport, language: Language) -> str:
     return f"{told} {word('left_out', language, n=left_out, reasons=reasons)}" if left_out else told
 
 
-def _home_expanded(path: str) -> Path:
+def _path(written: str) -> Path:
+    """The path that a person wrote, perhaps in quotes and from the home folder."""
+    path = Path(written.strip("\"'"))
     try:
-        return Path(path).expanduser()
+        return path.expanduser()
     except RuntimeError:  # "~nobody": there is no such user, so the name means itself
-        return Path(path)
-
-
-def _existing(path: str) -> Path:
-    found = _home_expanded(path.strip("\"'"))
-    if not path or not found.exists():
-        raise BotkitError(f"{path or '/ingest'}: name a file or folder that exists, as in /ingest ~/Documents.")
-    return found
+        return path
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -291,10 +304,10 @@ def _markdown(rows: list[dict[str, Any]], language: Language) -> str:
     lines = []
     for row in rows:
         who = word("you" if row["role"] == "user" else "bot", language)
-        lines += [f"**{who}** ({row['created_at'][:16].replace('T', ' ')})", "", row["text"], ""]
-        for source in row["sources"]:
-            heading = " › ".join(part for part in (source["title"], source["heading"]) if part)
-            lines.append(f"- {heading} (`{source['document']}` {source['start']}–{source['end']})")
+        time = f"{datetime.fromisoformat(row['created_at']).astimezone():%Y-%m-%d %H:%M}"
+        lines += [f"**{who}** ({time})", "", row["text"], ""]
+        for source in map(_source, row["sources"]):
+            lines.append(f"- {place(source, language)} (`{source.document}` {source.start}–{source.end})")
         lines += [""] if row["sources"] else []
         if row["rating"]:
             lines += [f"{'👍' if row['rating'] > 0 else '👎'} {row['note']}".strip(), ""]

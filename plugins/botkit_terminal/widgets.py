@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message as Signal
-from textual.widgets import Button, Static, TextArea
+from textual.widgets import Button, Footer, Static, TextArea
+from textual.widgets._footer import FooterKey
 
 from botkit.messages import Language, Reply, Source
 from botkit.text import visible
@@ -33,11 +35,14 @@ class Prompt(TextArea):
             self.text = text
 
     class Chosen(Signal):
-        """The person pressed the number of an option in the empty prompt."""
+        """The person sent the number of an option."""
 
         def __init__(self, option: int) -> None:
             super().__init__()
             self.option = option
+
+    class Left(Signal):
+        """The person wants to leave."""
 
     class Turned(Signal):
         """The person wants to see another page of the conversation."""
@@ -63,6 +68,10 @@ class Prompt(TextArea):
         self.load_text(text)
         self.move_cursor(self.document.end)
 
+    def leave(self) -> None:
+        """Say that the person wants to leave, behind what she sent before."""
+        self.call_later(self.post_message, self.Left())
+
     async def _on_key(self, event: events.Key) -> None:
         if self._take(event):
             event.stop()
@@ -84,8 +93,8 @@ class Prompt(TextArea):
                 self._recall(self._place + 1)
             case "pageup" | "pagedown":
                 self.post_message(self.Turned(event.key == "pagedown"))
-            case key if not self.text and key.isdecimal() and 1 <= int(key) <= self.options:
-                self.post_message(self.Chosen(int(key) - 1))
+            case "ctrl+d" if not self.text:
+                self.leave()
             case _:
                 return False
         return True
@@ -94,11 +103,17 @@ class Prompt(TextArea):
         text = self.text
         if not text.strip():
             return
-        if not self._sent or self._sent[-1] != text:
+        option = self._option(text.strip())
+        if not option and self._sent[-1:] != [text]:
             self._sent.append(text)
         self._place, self._draft = len(self._sent), ""
         self.load_text("")
-        self.post_message(self.Sent(text))
+        self.post_message(self.Chosen(option - 1) if option else self.Sent(text))
+
+    def _option(self, text: str) -> int:
+        """The number of the option that the text is; 0 for another text."""
+        number = int(text) if len(text) == 1 and text.isdecimal() else 0
+        return number if number <= self.options else 0
 
     def _recall(self, place: int) -> None:
         if self._place == len(self._sent):
@@ -113,9 +128,9 @@ class Bubble(Vertical):
     class Picked(Signal):
         """The person clicked on a reply."""
 
-        def __init__(self, reply: Reply) -> None:
+        def __init__(self, picked: Bubble) -> None:
             super().__init__()
-            self.reply = reply
+            self.picked = picked
 
     def __init__(self, text: str, role: Literal["user", "bot", "note", "error"]) -> None:
         super().__init__(classes=f"bubble {role}")
@@ -186,7 +201,7 @@ class Bubble(Vertical):
         if reply is None:
             return
         facts = [word(reply.route, language)]
-        if reply.route in ("answer", "clarify"):
+        if reply.route == "answer" or (reply.route == "clarify" and reply.options):
             facts.append(word("sure", language, percent=f"{reply.confidence:.0%}"))
         facts.append(word(reply.sentiment.label, language))
         if total := reply.timings_ms.get("total"):
@@ -202,7 +217,7 @@ class Bubble(Vertical):
     def on_click(self) -> None:
         """Show the sources of the reply that was clicked."""
         if self.reply is not None:
-            self.post_message(self.Picked(self.reply))
+            self.post_message(self.Picked(self))
 
 
 class Options(Vertical):
@@ -228,6 +243,27 @@ class Options(Vertical):
     def _pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.post_message(self.Chosen(self.texts[int(event.button.name or 0)]))
+
+
+class Keys(Footer):
+    """The keys in the order in which they are bound, as many as fit."""
+
+    def __init__(self) -> None:
+        super().__init__(show_command_palette=False, compact=True)
+
+    def compose(self) -> ComposeResult:
+        """A key after another, a blank between them."""
+        room = self.app.size.width + 1
+        for key in super().compose():
+            if isinstance(key, FooterKey):
+                room -= cell_len(f"{key.key_display} {key.description} ")
+            if room < 0:
+                return
+            yield key
+
+    def on_resize(self) -> None:
+        """Another width has room for other keys."""
+        self.refresh(recompose=True)
 
 
 class Sources(VerticalScroll):

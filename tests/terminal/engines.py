@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from botkit_terminal.session import Session
 
 from botkit.config import Config, Paths, Settings
 from botkit.conversations.sqlite import SQLiteConversationStore
-from botkit.errors import BotkitError
+from botkit.errors import BotkitError, LibraryError
 from botkit.knowledge.ingest import IngestReport, Progress
 from botkit.messages import Delta, Event, Message, Reply, Sentiment, Source, Status, Trace, TraceCandidate
 
@@ -55,6 +56,9 @@ class Library:
     """Knowledge with a gate before it, so that a test can look at the screen while documents are read."""
 
     def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.reading = 0
         self.ingested: list[Path] = []
         self.steps: list[Progress] = []
         self.fails: BotkitError | None = None
@@ -63,6 +67,7 @@ class Library:
         for step in self.steps:
             assert progress is not None
             progress(step)
+        self._read()
         if self.fails:
             raise self.fails
 
@@ -73,7 +78,15 @@ class Library:
         self.ingested += paths
         if progress:
             progress(Progress(1, 1, 10, 10, str(paths[0])))
+        self._read()
         return IngestReport(read=["new.md"])
+
+    def _read(self) -> None:
+        if self.reading:
+            raise LibraryError("Another process is writing.")
+        self.reading += 1
+        self.gate.wait(20)
+        self.reading -= 1
 
     def close(self) -> None:
         pass

@@ -11,11 +11,12 @@ from typing import Any
 import botkit_terminal
 import pytest
 from botkit_terminal import TerminalAdapter, TerminalConfig, has_light_background, has_screen, log_afterwards
-from botkit_terminal.session import COMMANDS, Command, help_lines, parse, visible
+from botkit_terminal.session import COMMANDS, Command, help_lines, parse
 from botkit_terminal.words import language_of
 
-from botkit.errors import MissingExtraError
+from botkit.errors import BotkitError, MissingExtraError
 from botkit.plugins import ENTRY_POINT_GROUP, Adapter
+from botkit.text import visible
 
 from .engines import ScriptedEngine
 
@@ -136,10 +137,27 @@ def test_the_system_s_language_is_read_as_posix_says(environment: dict[str, str]
         ("/etc/hosts says what?", None),
         ("what is /help?", None),
         ("/ 5", None),
+        ("/ help", Command("help")),
+        ("/帮助", Command("help")),
+        ("／导入 文档", Command("ingest", "文档")),
+        ("/新对话", Command("new")),
+        ("/踩 不对", Command("down", "不对")),
+        ("/数据/手册.md 是什么？", None),
     ],
 )
 def test_commands_are_told_from_messages(text: str, command: Command | None) -> None:
     assert parse(text) == command
+
+
+@pytest.mark.parametrize("text", ["/你好", "/explane", "/帮助我", "/naïve"])
+def test_other_letters_after_a_slash_are_no_command(text: str) -> None:
+    with pytest.raises(BotkitError, match=f"There is no command {text}"):
+        parse(text)
+
+
+def test_every_command_has_a_chinese_name_that_the_help_shows() -> None:
+    shown = [written.rpartition("，")[2] for written, _ in help_lines("zh")]
+    assert [parse(name) for name in shown] == [Command(name) for name in COMMANDS]
 
 
 def test_every_command_says_what_it_does_in_both_languages() -> None:

@@ -12,6 +12,7 @@ from botkit_terminal import TerminalConfig
 from botkit_terminal.app import ChatApp
 from botkit_terminal.session import Session
 from botkit_terminal.widgets import Options
+from textual.content import Content
 from textual.widgets import Static
 
 from tests.parts import Bot, MakeBot
@@ -30,6 +31,7 @@ async def test_an_answer_with_its_source_and_a_rating_that_is_kept(make_bot: Mak
         await say(app, pilot, "Within how many days can I return a kite?")
         assert bubbles(app)[-1].text == "You can return a kite within 30 days."
         _, passage, facts = (widget.content for widget in app.sources.query(Static))
+        assert isinstance(passage, Content)
         [span] = passage.spans
         assert str(passage)[span.start : span.end] == "You can return a kite within 30 days"
         assert "shop.md" in str(facts)
@@ -58,7 +60,7 @@ async def test_a_number_key_settles_which_answer_was_meant(make_bot: MakeBot, tm
         await say(app, pilot, "What does the ticket cost?")
         options = app.query_one(Options).texts
         assert len(options) == 2
-        await pilot.press("2")
+        await pilot.press("2", "enter")
         await until(pilot, lambda: len(bubbles(app)) == 3 and bubbles(app)[-1].reply is not None)
         expected = "12 euros" if "12 euros" in options[1] else "30 euros"
         assert expected in bubbles(app)[-1].text

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,22 @@ async def test_commands_work_without_a_screen(engine: ScriptedEngine, tmp_path: 
         "good one"
     ]
     assert "👍 good one" in (tmp_path / "talk.md").read_text("utf-8")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs tzset")
+async def test_an_export_tells_the_local_time(
+    engine: ScriptedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    try:
+        sent = datetime(2026, 1, 31, 20, 5, tzinfo=timezone.utc)
+        engine.store.record_message(Message("hi", conversation="mine", sender="terminal", sent_at=sent))
+        await talk(engine, f"/export {tmp_path / 'talk.md'}\n", conversation="mine")
+        assert "**You** (2026-02-01 04:05)" in (tmp_path / "talk.md").read_text("utf-8")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 async def test_what_an_ingest_left_out_is_named(engine: ScriptedEngine, tmp_path: Path) -> None:
