@@ -12,7 +12,6 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message as Signal
 from textual.widgets import Button, Footer, Static, TextArea
-from textual.widgets._footer import FooterKey
 
 from botkit.messages import Language, Reply, Source
 from botkit.text import visible
@@ -255,8 +254,7 @@ class Keys(Footer):
         """A key after another, a blank between them."""
         room = self.app.size.width + 1
         for key in super().compose():
-            if isinstance(key, FooterKey):
-                room -= cell_len(f"{key.key_display} {key.description} ")
+            room -= cell_len(f"{getattr(key, 'key_display', '')} {getattr(key, 'description', '')} ")
             if room < 0:
                 return
             yield key
