@@ -177,7 +177,9 @@ class SQLiteConversationStore:
                 (rating, note, reply_id),
             )
             if not done.rowcount:
-                raise ConversationError(f"There is no reply {reply_id!r} to rate; its conversation may have been deleted.")
+                raise ConversationError(
+                    f"There is no reply {reply_id!r} to rate; its conversation may have been deleted."
+                )
 
     def export(self, *, conversation: str | None = None, sender: str | None = None) -> Iterator[dict[str, Any]]:
         """One JSON object a turn, oldest first."""

@@ -159,9 +159,9 @@ def embedded_texts(chunk: Chunk) -> list[str]:
 def embed(
     chunks: Iterable[Chunk], encoder: Encoder, between: Callable[[], None] = lambda: None
 ) -> dict[bytes, NDArray[np.float32]]:
-    """Embeddings of shape (1 + sentences, dimension) by digest; texts of like length share a batch, which spares padding.
+    """Embeddings of shape (1 + sentences, dimension) by digest; texts of like length are encoded together, which spares a torch model padding.
 
-    `between` is called before each batch; what it raises ends the work.
+    `between` is called before each group of texts; what it raises ends the work.
     """
     texts = {text_digest(embedded_text(chunk)): embedded_texts(chunk) for chunk in chunks}
     ordered = sorted({text for parts in texts.values() for text in parts}, key=len)

@@ -240,7 +240,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.2e-3)
     parser.add_argument("--cut", type=float, default=0.7, help="share of answers cut after their first words")
     parser.add_argument("--intent-weight", type=float, default=0.5, help="weight of telling the intent")
-    parser.add_argument("--teacher", type=Path, help="exported encoder that labels the questions in other words")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        help="exported encoder that labels the questions in other words; not one that learnt from the small talk",
+    )
     parser.add_argument("--paraphrases", type=int, default=60_000, help="tries to put a question of each language so")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -276,7 +280,7 @@ def main() -> None:
         [*model.parameters(), *head.parameters()], lr=arguments.rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True
     )
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    in_other_words = _in_other_words(arguments, kept, generator) if arguments.teacher else []
+    in_other_words = _in_other_words(arguments, kept, held_out, generator) if arguments.teacher else []
     started = saved = time.monotonic()
     step = seen = 0
     done = progress = 0.0
@@ -326,16 +330,17 @@ def main() -> None:
 
 
 def _in_other_words(
-    arguments: argparse.Namespace, kept: Sequence[Intent], generator: random.Random
+    arguments: argparse.Namespace, kept: Sequence[Intent], held_out: Sequence[Intent], generator: random.Random
 ) -> list[Paraphrase]:
-    """The paraphrases of both languages, those of one language as many as those of the other."""
+    """The questions of both languages in other words, none of them held out."""
     from botkit.models.encoder import OnnxEncoder
 
     encoder = OnnxEncoder(arguments.teacher)
+    unseen = [question for intent in held_out for question in intent.questions]
     found = []
     for language in ("en", "zh"):
         asked = {number: intent.questions for number, intent in enumerate(kept) if intent.language == language}
-        found += paraphrases(arguments.data, asked, language, encoder, arguments.paraphrases, generator)
+        found += paraphrases(arguments.data, asked, language, encoder, arguments.paraphrases, generator, unseen)
     print(f"{len(found):,} questions in other words", flush=True)
     return found
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -59,15 +61,16 @@ def test_nothing_to_run_gives_nothing(tiny_reader: TinyModel) -> None:
     assert run_each(forward, [], 0) == run_padded(forward, [], 0) == []
 
 
-def test_many_threads_share_a_session(tiny_reader: TinyModel) -> None:
-    forward = OnnxForward(tiny_reader.folder / "model.onnx", threads=1)
+def test_many_callers_share_a_session(tiny_reader: TinyModel) -> None:
+    forward = OnnxForward(tiny_reader.folder / "model.onnx", threads=3, one_each=True)
     encodings = bert_tokenizer().encode_batch([f"the river {number}" for number in range(50)])
     wrong: list[int] = []
 
     def work(number: int) -> None:
-        [(start, _)] = run_each(forward, [encodings[number]], 0)
-        if not np.array_equal(start, tiny_reader.table[encodings[number].ids, 0]):
-            wrong.append(number)
+        asked = [encodings[number], *encodings[:5]]
+        for encoding, (start, _) in zip(asked, run_each(forward, asked, 0), strict=True):
+            if not np.array_equal(start, tiny_reader.table[encoding.ids, 0]):
+                wrong.append(number)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(50)]
     for worker in workers:
@@ -75,6 +78,26 @@ def test_many_threads_share_a_session(tiny_reader: TinyModel) -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_a_run_that_fails_among_several_is_told(tiny_reader: TinyModel) -> None:
+    forward = OnnxForward(tiny_reader.folder / "model.onnx", threads=3, one_each=True)
+    good = {name: np.ones((1, 2), dtype=np.int64) for name in forward.inputs}
+    with pytest.raises(ModelError, match="cannot be run"):
+        forward.each([good, {}, good])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_goes_on_reading(tiny_reader: TinyModel) -> None:
+    forward = OnnxForward(tiny_reader.folder / "model.onnx", threads=2, one_each=True)
+    encodings = bert_tokenizer().encode_batch(["the river", "good", "it is long"])
+    assert len(run_each(forward, encodings, 0)) == 3
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # a child that hangs is ended, and its status tells
+        os._exit(0 if len(run_each(forward, encodings, 0)) == 3 else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_missing_graph_is_named(tmp_path: Path) -> None:

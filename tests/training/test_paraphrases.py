@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from botkit.messages import Language
 from botkit.training.paraphrases import SURE, Teacher, neighbours, paraphrases, varied, words
 from tests.training.data import write_rows
 
+ROOT = Path(__file__).parent.parent.parent
 SYNONYMS = ({"funny", "humorous", "amusing"}, {"hate", "loathe"}, {"joke", "gag"}, {"you", "me"}, {"tell", "say"})
 QUESTIONS = {
     3: ("Tell me a joke", "Do you know a funny joke?", "Say a joke now", "Another joke, something amusing"),
@@ -99,7 +103,34 @@ def test_paraphrases_are_new_sure_and_of_the_right_intent(data: Path) -> None:
     assert teacher.probabilities([one.question for one in found]).max(axis=1).min() >= SURE - 1e-6
 
 
-def test_the_same_seed_gives_the_same_paraphrases(data: Path) -> None:
-    first, second = (paraphrases(data, QUESTIONS, "en", Meanings(), 1_000, random.Random(5)) for _ in range(2))
+def test_no_paraphrase_is_a_question_that_is_to_be_unseen(data: Path) -> None:
+    first = paraphrases(data, QUESTIONS, "en", Meanings(), 1_000, random.Random(1))
+    unseen = [one.question.upper() + "?!" for one in first[::3]]
 
-    assert first == second
+    again = paraphrases(data, QUESTIONS, "en", Meanings(), 1_000, random.Random(1), unseen)
+
+    told = {"".join(filter(str.isalnum, question.lower())) for question in unseen}
+    assert not {"".join(filter(str.isalnum, one.question.lower())) for one in again} & told
+    assert len(again) > len(first) / 3
+
+
+SCRIPT = """
+import random, sys
+from pathlib import Path
+from botkit.training.paraphrases import paraphrases
+from tests.training.test_paraphrases import QUESTIONS, Meanings
+for one in paraphrases(Path(sys.argv[1]), QUESTIONS, "en", Meanings(), 1_000, random.Random(5)):
+    print(one.question, one.intent)
+"""
+
+
+def test_the_same_seed_gives_the_same_paraphrases_in_another_process(data: Path) -> None:
+    told = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        run = [sys.executable, "-c", SCRIPT, str(data)]
+        done = subprocess.run(run, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+        told.append([line for line in done.stdout.splitlines() if "paraphrases, en" not in line])
+
+    assert told[0] == told[1]
+    assert len(told[0]) > 50
