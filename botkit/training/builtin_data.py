@@ -18,7 +18,7 @@ from botkit.training.recipe import BUILTIN_DATA
 TONES: Final = Path(__file__).parent / "tones.jsonl"
 """Lines said to a shop, written for botkit; every fifth is held out."""
 FILMS: Final = Path(__file__).parent / "films.jsonl"
-"""Sentences of film critics whose tone lies in no single word, written for botkit; of every hundred, ten in a row are held out."""
+"""Sentences of film critics, many of whose tone lies in no single word, written for botkit; a part is marked as held out."""
 _HELD_OUT: Final = ":held-out"
 _NAMES: Final[dict[str, Kind]] = {
     "help-centres/en": "reading",
@@ -65,6 +65,6 @@ def tones(*, held_out: bool = False) -> list[dict[str, Any]]:
 
 
 def films(*, held_out: bool = False) -> list[dict[str, Any]]:
-    """Rows of `FILMS`. Opposites with the same beginning stand next to each other, so neighbours stay in one part."""
-    lines = FILMS.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for number, line in enumerate(lines) if (number % 100 // 10 == 4) == held_out]
+    """Rows of `FILMS`; none of the held-out ones begins with the three words that another begins with."""
+    rows = [json.loads(line) for line in FILMS.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row.pop("held_out", False) == held_out]

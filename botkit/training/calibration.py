@@ -355,10 +355,13 @@ def main() -> None:
         stored["bias"][language] = round(bias, 5)
         stored["threshold"][language] = round(threshold, 3)
         stored["figures"][language] = measured
-    stored["command"] = (
-        f"python -m botkit.training.calibration --data DATA --limit {arguments.limit} --distractors {arguments.distractors} "
-        f"--organisations {arguments.organisations}"
+    given = (
+        ("limit", arguments.limit),
+        ("distractors", arguments.distractors),
+        ("organisations", arguments.organisations),
     )
+    options = "".join(f" --{name} {value}" for name, value in given if value is not None)
+    stored["command"] = f"python -m botkit.training.calibration --data DATA{options}"
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     print(f"written: {arguments.out}")
 

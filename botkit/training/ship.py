@@ -25,6 +25,7 @@ from botkit.evidence import sentences
 from botkit.messages import Language
 from botkit.models.registry import BUILTIN_FOLDER
 from botkit.text import enclosing_sentence
+from botkit.training.articles import articles
 from botkit.training.export import Card, export, write_card
 from botkit.training.help_centres import help_centres
 
@@ -44,6 +45,7 @@ _READER: Final = (
 )
 _ENCODER: Final = "python -m botkit.training.encoder --data DATA"
 _HELP_CENTRES: Final = "help-centre passages in botkit/training/help_centres (written for botkit, Apache-2.0)"
+_ARTICLES: Final = "encyclopaedia passages in botkit/training/articles, half of whose questions only look answered (written for botkit, Apache-2.0)"
 _SENTIMENT: Final = "python -m botkit.training.sentiment --data DATA --passes 99"
 _ENCODER_ONE: Final = f"{_ENCODER} --teacher none --freeze-words --quick --public 250 --batch 40"
 _ENCODER_RUNS: Final = (
@@ -56,6 +58,7 @@ _ENCODER_RUNS: Final = (
 """The encoder that the sentiment classifier started from."""
 
 
+_LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 READER_THRESHOLD: Final = 2.5
 """The shipped reader's margin over "no answer" where it reads one given passage; the best of the SQuAD validation file."""
 
@@ -86,7 +89,27 @@ def measure_reader(folder: Path, data: Path) -> dict[str, Any]:
             report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
             figures = {key: report[key] for key in ("f1", "exact", "has_answer_f1", "no_answer_f1", "n")}
             measured[f"{title}, with unanswerable ones"] = _with_intervals(figures, scored)
+    for language in _LANGUAGES:
+        examples = held_out_articles(language)
+        scored = []
+        report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
+        figures = {key: report[key] for key in ("f1", "has_answer_f1", "no_answer_f1", "n")}
+        measured[f"held-out articles, half of the questions unanswerable, {language}"] = _with_intervals(
+            figures, scored
+        )
     return measured
+
+
+def held_out_articles(language: Language) -> list[formats.ReadingExample]:
+    """Questions about encyclopaedia passages that no training saw, half of which only look answered."""
+    found = []
+    for passage in articles(language, held_out=True):
+        asked = [(one.question, (passage.answer(one),)) for one in passage.asked]
+        asked += [(question, ()) for question in passage.unanswerable]
+        for question, answers in asked:
+            id = f"{passage.organisation}-{len(found)}"
+            found.append(formats.ReadingExample(id, passage.organisation, passage.text, question, answers, language))
+    return found
 
 
 def measure_encoder(folder: Path, data: Path) -> dict[str, Any]:

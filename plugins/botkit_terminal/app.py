@@ -110,6 +110,7 @@ class ChatApp(App[None]):
         self._sources_unwanted = False
         self._reading = asyncio.Lock()
         self._going = self._finishing = False
+        self._ratings: set[asyncio.Task[Reply]] = set()
         self._leaving = threading.Event()
         for theme in _THEMES:
             self.register_theme(theme)
@@ -151,7 +152,7 @@ class ChatApp(App[None]):
         """Below `NARROW` columns the sources cover the conversation."""
         narrow = event.size.width < NARROW
         if narrow != self.has_class("narrow"):
-            if self.has_class("over"):
+            if self.has_class("over") and not self._sources_unwanted:
                 self.sources.add_class("shown")
             self.remove_class("over")
             self.set_class(narrow, "narrow")
@@ -164,15 +165,16 @@ class ChatApp(App[None]):
         await super().on_event(event)
 
     def on_unmount(self) -> None:
-        """Let a reading of documents stop at the next file."""
+        """Let a reading of documents stop."""
         self._leaving.set()
 
     async def leave(self) -> None:
-        """Finish the answers under way, then close."""
+        """Finish the answers and the ratings under way, then close."""
         while replies := [worker for worker in self.workers if worker.group == "replies" and not worker.is_finished]:
             self._finishing = True
             self._show_status()
             await asyncio.gather(*(reply.wait() for reply in replies), return_exceptions=True)
+        await asyncio.gather(*self._ratings, return_exceptions=True)
         self.exit()
 
     @property
@@ -236,7 +238,7 @@ class ChatApp(App[None]):
         self._status("one_document" if count == 1 else "documents", n=count)
 
     def _progress(self) -> _Progress:
-        """What an ingest calls, in its own thread, at every file."""
+        """What an ingest calls, in its own thread, at every file and while one is embedded."""
         return _Progress(self, asyncio.get_running_loop(), self._leaving)
 
     def show_progress(self, step: Progress) -> None:
@@ -287,8 +289,9 @@ class ChatApp(App[None]):
 
     @on(Prompt.Chosen)
     def _chose_number(self, event: Prompt.Chosen) -> None:
-        if options := list(self.query(Options)):
-            self._ask(options[-1].texts[event.option])
+        texts = [text for options in self.query(Options) for text in options.texts]
+        if event.option < len(texts):
+            self._ask(texts[event.option])
 
     @on(Options.Chosen)
     def _chose_button(self, event: Options.Chosen) -> None:
@@ -349,10 +352,13 @@ class ChatApp(App[None]):
                         case Delta():
                             bubble.add(event.text)
                         case Reply():
+                            here = conversation == session.conversation
+                            if here and not bubble.is_attached:  # the person went elsewhere and came back
+                                bubble = self._say("", "bot")
                             bubble.finish(event, session.speaks)
                             finished = True
                             self._speak()
-                            if conversation == session.conversation:
+                            if here:
                                 self._follow_up(event)
         finally:
             for side in (question, bubble):
@@ -402,6 +408,7 @@ class ChatApp(App[None]):
     async def _show(self, turns: Sequence[StoredTurn], found: str = "") -> None:
         """Show what was said in place of what is on the screen, from its end or around the turn `found`."""
         self._speak()
+        self.action_close()
         await self.conversation.remove_children()
         self._offer(())
         language = self._session.speaks
@@ -478,6 +485,7 @@ class ChatApp(App[None]):
     async def _ingest(self, written: str) -> None:
         path = self._session.existing(written)
         note = self._say("", "note")
+        note.add_class("coming")
         note.wait(word("waits_for_reading", self._session.speaks))
         try:
             async with self._reads():
@@ -486,11 +494,18 @@ class ChatApp(App[None]):
         except BaseException:
             note.remove()
             raise
+        if not note.is_attached:
+            note = self._say("", "note")
+        note.remove_class("coming")
         note.add(ingested(report, self._session.speaks))
-        await self._count_documents()
+        if self._models_loaded:
+            await self._count_documents()
 
     async def _rate(self, rating: Literal[1, -1], note: str) -> None:
-        rated = await self._session.rate(rating, note)
+        kept = asyncio.create_task(self._session.rate(rating, note))
+        self._ratings.add(kept)
+        kept.add_done_callback(self._ratings.discard)
+        rated = await asyncio.shield(kept)
         for bubble in self.conversation.query(Bubble):
             if bubble.reply is not None and bubble.reply.id == rated.id:
                 bubble.rate(rating, self._session.speaks)

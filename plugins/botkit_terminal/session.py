@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ class Session:
         """The file or folder that the person named, quoted or with escaped blanks as in a shell; raises `BotkitError`."""
         for written in (path, re.sub(r"\\(.)", r"\1", path)):
             found = _path(written)
-            if path and found.exists():
+            if _unquoted(written) and os.path.exists(found):  # noqa: PTH110 Path.exists raises for a name that is too long
                 return found
         raise BotkitError(word("no_such_path", self.speaks, path=path or "/ingest"))
 
@@ -286,9 +287,14 @@ def ingested(report: IngestReport, language: Language) -> str:
     return f"{told} {word('left_out', language, n=left_out, reasons=reasons)}" if left_out else told
 
 
+def _unquoted(written: str) -> str:
+    quoted = re.fullmatch(r"(?s)([\"'])(.*)\1", written)
+    return quoted[2] if quoted else written
+
+
 def _path(written: str) -> Path:
     """The path that a person wrote, perhaps in quotes and from the home folder."""
-    path = Path(written.strip("\"'"))
+    path = Path(_unquoted(written))
     try:
         return path.expanduser()
     except RuntimeError:  # "~nobody": there is no such user, so the name means itself

@@ -15,7 +15,7 @@ pytest.importorskip("textual", reason="needs the extra terminal")
 
 from botkit_terminal.app import ChatApp
 from botkit_terminal.dialogs import Choice, Help, Line, _table
-from botkit_terminal.session import help_lines
+from botkit_terminal.session import Command, help_lines
 from botkit_terminal.widgets import LONGEST_SHOWN, Bubble, Keys, Options, marked
 from botkit_terminal.words import word
 from rich.console import Console
@@ -435,6 +435,10 @@ async def test_ingest_reads_a_path(engine: ScriptedEngine, tmp_path: Path) -> No
         for written in (f"{tmp_path}/my\\ docs", f'"{tmp_path}/my docs"', f"{tmp_path}/my docs"):
             await say(app, pilot, f"/ingest {written}")
             assert engine.knowledge.ingested[-1] == tmp_path / "my docs"
+        for written in ('""', "x" * 2_000, f"{tmp_path}'"):
+            await say(app, pilot, f"/ingest {written}")
+            assert "name a file or folder" in bubbles(app, "error")[-1].text
+        assert engine.knowledge.ingested[-1] == tmp_path / "my docs"
         await say(app, pilot, "/ingest /no/such/place")
         assert "/no/such/place" in bubbles(app, "error")[-1].text
         assert "3 documents" in status(app)
@@ -488,6 +492,63 @@ async def test_clear_keeps_the_question_whose_answer_is_coming(engine: ScriptedE
         assert [bubble.text for bubble in app.conversation.query(Bubble)] == ["slow", "Refunds take five days."]
         await say(app, pilot, "/clear")
         assert not app.conversation.query(Bubble)
+
+
+async def test_an_answer_that_comes_after_one_went_elsewhere_and_back_is_shown(engine: ScriptedEngine) -> None:
+    gate = asyncio.Event()
+    engine.script["slow"] = [Status("reading"), gate, answer()]
+    async with chat(engine) as (app, pilot):
+        app.prompt.put("slow")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engine.heard) == 1)
+        for line in ("/new", f"/switch {engine.heard[0].conversation}"):
+            app.prompt.put(line)
+            await pilot.press("enter")
+        await until(pilot, lambda: [bubble.text for bubble in app.conversation.query(Bubble)] == ["slow"])
+        gate.set()
+        await until(pilot, lambda: bubbles(app)[-1].reply is not None)
+        assert [bubble.text for bubble in app.conversation.query(Bubble)] == ["slow", "Refunds take five days."]
+
+
+@pytest.mark.parametrize("command", ["/clear", "/new"])
+async def test_the_report_of_an_ingest_comes_even_if_its_note_was_cleared(
+    engine: ScriptedEngine, tmp_path: Path, command: str
+) -> None:
+    async with chat(engine) as (app, pilot):
+        engine.knowledge.gate.clear()
+        for line in (f"/ingest {tmp_path}", command):
+            app.prompt.put(line)
+            await pilot.press("enter")
+            await pilot.pause(0.1)
+        engine.knowledge.gate.set()
+        await until(pilot, lambda: any("1 read" in bubble.text for bubble in bubbles(app, "note")))
+
+
+async def test_a_conversation_chosen_on_a_narrow_screen_is_in_sight(engine: ScriptedEngine) -> None:
+    async with chat(engine, size=(60, 20)) as (app, pilot):
+        await say(app, pilot, "When?")
+        await pilot.press("f2")
+        assert not app.conversation.display
+        app._obey(Command("switch", engine.heard[0].conversation))
+        await until(pilot, lambda: app.conversation.display)
+
+
+async def test_a_rating_that_is_being_stored_is_waited_for(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = engine.rate
+
+    async def slowly(reply_id: str, rating: int, note: str = "") -> None:
+        await asyncio.sleep(0.3)
+        await stored(reply_id, rating, note)
+
+    monkeypatch.setattr(engine, "rate", slowly)
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        app.prompt.put("/up good")
+        await pilot.press("enter", "ctrl+q")
+        await until(pilot, lambda: not app.is_running)
+        assert engine.store.history(engine.heard[0].conversation)[-1].rating == 1
 
 
 async def test_new_and_switch_go_between_conversations(engine: ScriptedEngine) -> None:

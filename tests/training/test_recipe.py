@@ -84,6 +84,14 @@ def test_builtin_data_has_a_held_out_part() -> None:
         assert len(learnt) > len(held_out) > 10
         key = "title" if kind == "reading" else "text"
         assert not {row.values[key] for row in learnt} & {row.values[key] for row in held_out}
+    learnt = builtin_rows("builtin:films", "labelled")
+    beginnings = {" ".join(row.values["text"].casefold().split()[:3]) for row in learnt}
+    assert not [
+        row
+        for row in builtin_rows("builtin:films:held-out", "labelled")
+        if " ".join(row.values["text"].casefold().split()[:3]) in beginnings
+    ]
+    assert len({row.values["text"].casefold() for row in learnt}) == len(learnt)
     with pytest.raises(DataError, match="there are builtin:help-centres/en"):
         builtin_rows("builtin:nothing", "reading")
     with pytest.raises(DataError, match="learns from reading rows"):
