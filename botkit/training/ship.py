@@ -104,7 +104,7 @@ def held_out_articles(language: Language) -> list[formats.ReadingExample]:
     """Questions about encyclopaedia passages that no training saw, half of which only look answered."""
     found = []
     for passage in articles(language, held_out=True):
-        asked = [(one.question, (passage.answer(one),)) for one in passage.asked]
+        asked: list[tuple[str, tuple[str, ...]]] = [(one.question, (passage.answer(one),)) for one in passage.asked]
         asked += [(question, ()) for question in passage.unanswerable]
         for question, answers in asked:
             id = f"{passage.organisation}-{len(found)}"
