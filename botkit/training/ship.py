@@ -102,7 +102,7 @@ def measure_reader(folder: Path, data: Path) -> dict[str, Any]:
 
 def held_out_articles(language: Language) -> list[formats.ReadingExample]:
     """Questions about encyclopaedia passages that no training saw, half of which only look answered."""
-    found = []
+    found: list[formats.ReadingExample] = []
     for passage in articles(language, held_out=True):
         asked: list[tuple[str, tuple[str, ...]]] = [(one.question, (passage.answer(one),)) for one in passage.asked]
         asked += [(question, ()) for question in passage.unanswerable]
