@@ -28,7 +28,7 @@ from botkit.training.chinese_base import base_folder
 ROLES: Final = ("encoder", "reader", "sentiment", "classifier", "generator")
 OPSET: Final = 17
 _LARGE: Final = 10_000
-"""Weights of at least so many numbers are stored in 16 bits."""
+"""Weights of at least so many numbers are stored in less than 32 bits."""
 _SAMPLES: Final = 128
 """Rows from which a static quantisation finds the range of the activations."""
 LENGTHS: Final = {"encoder": 256, "reader": 384, "sentiment": 192, "classifier": 192, "generator": 256}
@@ -224,21 +224,32 @@ def calibration_samples(
     return found
 
 
-def halve_floats(graph: Path) -> None:
-    """Store the large float weights that quantisation left as 16 bits; the runtime widens them once, when it loads."""
+def narrow_floats(graph: Path) -> None:
+    """Store the large float weights that quantisation left in less: matrices of products in 8 bits with a scale for each output, others in 16.
+
+    The runtime widens them once, when it loads. The products stay in floating point: it is rounding the activations that costs
+    accuracy, not rounding the weights.
+    """
+    import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(str(graph))
+    of_products = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
     widened = []
-    for weights in model.graph.initializer:
-        values = numpy_helper.to_array(weights)
-        if weights.data_type == TensorProto.FLOAT and values.size >= _LARGE:
-            name = weights.name
-            weights.CopyFrom(numpy_helper.from_array(values.astype("float16"), f"{name}_half"))
-            widened.append(
-                helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_widened", to=TensorProto.FLOAT)
-            )
+    for weights in list(model.graph.initializer):
+        values, name = numpy_helper.to_array(weights), weights.name
+        if weights.data_type != TensorProto.FLOAT or values.size < _LARGE:
+            continue
+        if name in of_products and values.ndim == 2:
+            scale = np.maximum(np.abs(values).max(axis=0), 1e-12) / 127
+            weights.CopyFrom(numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_narrow"))
+            model.graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}_narrow_scale"))
+            widened.append(helper.make_node("Cast", [f"{name}_narrow"], [f"{name}_unscaled"], to=TensorProto.FLOAT))
+            widened.append(helper.make_node("Mul", [f"{name}_unscaled", f"{name}_narrow_scale"], [name]))
+        else:
+            weights.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            widened.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     for number, node in enumerate(widened):
         model.graph.node.insert(number, node)
     onnx.save(model, str(graph))
@@ -285,7 +296,7 @@ def export(
             per_channel=per_channel,
             samples=samples,
         )
-        halve_floats(made / "model.onnx")
+        narrow_floats(made / "model.onnx")
         tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         tokenizer["truncation"] = tokenizer["padding"] = None
         (made / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")

@@ -1,7 +1,7 @@
 """How much an int8 export costs, and which form costs little enough.
 
 The forms are tried from the smallest on: everything in 8 bits, then the output layers, then the outputs of every layer, then
-also the first layer in 16 bits, at last no rounding but to 16 bits. The first that loses no more than is allowed is kept.
+also the first layer in floating point, at last all of them. Weights stay in 8 bits all the while. The first that loses no more than is allowed is kept.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from botkit.training.export import export
 
 FORMS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("int8", ()),
-    ("int8, output layer in 16 bits", ("qa_outputs", "classifier", "lm_head")),
-    ("int8, layers' outputs in 16 bits", ("qa_outputs", "classifier", "lm_head", "output/dense", "c_proj")),
+    ("int8, output layer in floating point", ("qa_outputs", "classifier", "lm_head")),
+    ("int8, layers' outputs in floating point", ("qa_outputs", "classifier", "lm_head", "output/dense", "c_proj")),
     (
-        "int8, layers' outputs and first layer in 16 bits",
+        "int8, layers' outputs and first layer in floating point",
         ("qa_outputs", "classifier", "lm_head", "output/dense", "c_proj", "layer.0/", "c_attn"),
     ),
-    ("16 bits", ("",)),
+    ("floating point, weights in 8 bits", ("",)),
 )
 FIGURES: Final[dict[Role, str]] = {
     "encoder": "recall_at_1",

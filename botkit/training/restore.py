@@ -115,13 +115,15 @@ def weights(graph: Path) -> dict[str, Array]:
             scale, zero = stored[f"{name}_scale"], stored[f"{name}_zero_point"]
             widened: Array = (stored[f"{name}_quantized"].astype(np.float32) - zero.astype(np.float32)) * scale
             return widened
+        if f"{name}_narrow" in stored:
+            return np.asarray(stored[f"{name}_narrow"].astype(np.float32) * stored[f"{name}_narrow_scale"])
         if f"{name}_half" in stored:
             return stored[f"{name}_half"].astype(np.float32)
         found = stored.get(name)
         return found.astype(np.float32) if found is not None and found.dtype.kind == "f" else None
 
     named: dict[str, Array] = {}
-    suffixes = ("_quantized", "_half")
+    suffixes = ("_quantized", "_narrow", "_half")
     for name in stored:
         plain = next((name.removesuffix(end) for end in suffixes if name.endswith(end)), name)
         if plain.startswith("model."):

@@ -166,3 +166,34 @@ def test_a_scale_for_each_layer_instead_of_each_output(classifier: Path, tmp_pat
 def test_a_generator_is_not_quantised_statically(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Leave --static out"):
         calibration_samples("generator", tmp_path / "d.jsonl", tmp_path / "t.json", ["input_ids"], 16)
+
+
+def test_products_left_in_floating_point_keep_their_weights_in_eight_bits(classifier: Path, tmp_path: Path) -> None:
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    from botkit.models.classifier import TextClassifier
+    from botkit.training import export as module
+    from botkit.training.restore import weights
+
+    texts = ["what a fine day", "this is bad", "the lamp costs nine euros"]
+    plain = TextClassifier.transformers(classifier).probabilities(texts)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(module, "_LARGE", 100)  # tiny models have no large matrices
+    try:
+        export("sentiment", str(classifier), tmp_path / "int8", keep_float=["layer."])
+    finally:
+        monkeypatch.undo()
+
+    stored = {
+        one.name: numpy_helper.to_array(one) for one in onnx.load(str(tmp_path / "int8/model.onnx")).graph.initializer
+    }
+    narrow = [name for name, values in stored.items() if name.endswith("_narrow") and values.dtype == np.int8]
+    assert len(narrow) >= 6
+    assert not [
+        name for name, values in stored.items() if values.dtype == np.float32 and values.ndim == 2 and values.size > 100
+    ]
+    assert np.abs(TextClassifier.onnx(tmp_path / "int8").probabilities(texts) - plain).max() < 0.03
+    found = weights(tmp_path / "int8/model.onnx")
+    assert any(name.endswith("query.weight") for name in found)
