@@ -13,12 +13,19 @@ from botkit.messages import Language
 
 _NUMBER_EN: Final = r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|dozen|hundred|thousand|million|billion|once|twice|half|several|no|none)(?:\b|-)"
 _TIME_EN: Final = r"\b(?:second|minute|hour|day|week|month|year|decade|centur|night|season|noon|midnight|today|tomorrow|forever|always|until|daily|weekly)"
+_UNIT_EN: Final = (
+    r"(?:second|minute|hour|day|week|month|year|euro|dollar|pound|cent|percent|centimetre|metre|kilo|gram|watt|hour)s?"
+)
 _NUMBER_ZH: Final = r"[\d〇零一二两三四五六七八九十百千万亿半几]"
 _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]]] = {
     "en": tuple(
         (re.compile(question, re.IGNORECASE), re.compile(answer, flags))
         for question, answer, flags in (
-            (r"\bhow heavy\b|\bweigh", r"\b(?:kg|kilo|gram|ton|pound|lb|ounce|oz|g\b)|weight", re.IGNORECASE),
+            (
+                r"\bhow heavy\b|\b(?:how much|what) (?:do|does|did|will|is|are|may|can) .*\bweigh(?:t of)?\b",
+                r"\b(?:kg|kilo|gram|ton|pound|lb|ounce|oz|g\b)|weight",
+                re.IGNORECASE,
+            ),
             (
                 r"\bhow much (?:is|are|was|do(?:es)? (?!.*\b(?:weigh|time)).*\b(?:cost|pay|charge)|will .* cost|for|money)\b"
                 r"|\bwhat do(?:es)? .*\bcost\b|\bprice of\b",
@@ -39,10 +46,11 @@ _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
                 re.IGNORECASE,
             ),
             (
-                r"\bhow (?:many|often)\b|\bwhat (?:percentage|number)\b",
-                _NUMBER_EN + r"|every|each|all|many|few",
+                rf"\bhow many (?!{_UNIT_EN})",
+                rf"(?:{_NUMBER_EN})(?![\w,.]*[ -](?:{_UNIT_EN})\b)|every|each|all|many|few",
                 re.IGNORECASE,
             ),
+            (r"\bhow many\b|\bwhat (?:percentage|number)\b", _NUMBER_EN + r"|every|each|all|many|few", re.IGNORECASE),
             (
                 r"^\W*(?:and )?(?:who|whom|whose)\b",
                 r"[A-Z]|\b(?:we|you|our|customer|buyer|seller|owner|king|queen|people|team|staff|courier|driver)",
@@ -54,7 +62,10 @@ _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
         (re.compile(question), re.compile(answer))
         for question, answer in (
             (r"多重|重量|几斤", r"克|斤|吨|磅|重"),
-            (r"多少钱|价格|价钱|运费|费用是多少|收费多少", r"元|块|角|钱|免费|美元|欧元|费|％|%|百分"),
+            (
+                r"多少钱|价格|价钱|运费|费用是多少|收费多少",
+                r"元|块|角|钱|免费|美元|欧元|费|％|%|百分|\d(?![\d,.]*\s*(?:厘米|毫米|米|千?克|公斤|斤|瓦|小时|分钟|天|周|个?月|年))(?![\d,.])",
+            ),
             (r"多高|多长(?!时间)|多宽|多深|多大(?!年)|面积", r"米|里|尺|寸|公顷|亩|平方|厘|毫|" + _NUMBER_ZH),
             (r"多久|多长时间|几天|几年|几个月|几小时", r"秒|分|小时|天|日|周|星期|月|年|期|永久|" + _NUMBER_ZH),
             (r"什么时候|何时|几点|几号|哪一?年|哪一?天", r"\d|点|日|号|月|年|周|星期|天|时|早|晚|后|前"),

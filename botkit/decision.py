@@ -46,7 +46,7 @@ FEATURES: Final[Mapping[str, int]] = {
 The signs keep the model from learning what is true of the validation data alone: unconstrained, it learnt from SQuAD that
 a question which names the article's title is rarely answerable.
 """
-MISFIT: Final = 0.5
+MISFIT: Final = 0.25
 """What is left of the probability of an answer of another kind than asked for, such as a length for a price."""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
 SAME_QUESTION: Final = 0.97
