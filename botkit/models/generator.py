@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.errors import GeneratorError, ModelError
+from botkit.language import detect
 from botkit.messages import Language, Turn
 from botkit.models import Sampling
 from botkit.models.endpoint import instruction
@@ -252,16 +253,21 @@ class OnnxGenerator:
         return text_log_likelihood(lambda: OnnxDecoder(self._forward, *self._shape), ids, self._context_length)
 
     def _prompt(self, turns: Sequence[Turn], persona: str) -> list[int]:
-        """The latest exchanges that fit in half of the context; the present words are always in."""
+        """The latest exchanges that fit in half of the context; the present words are always in.
+
+        An exchange in another language ends the look back: no conversation that the model learnt from mixes them.
+        """
         if persona not in self._personas:
             raise GeneratorError(f"The generator has no persona {persona!r}; it has {', '.join(self._personas)}.")
         asked = [number for number, turn in enumerate(turns) if turn.role == "user"][-EXCHANGES:]
+        now = detect(turns[asked[-1]].text) if asked else "en"
         parts: list[int] = []
         for first, following in zip(reversed(asked), [len(turns), *reversed(asked)], strict=False):
             part = [self._user, *self._words(turns[first].text), self._bot]
             for turn in turns[first + 1 : following]:
                 part += [*self._words(turn.text), self._end] if turn.role == "bot" else []
-            if parts and len(parts) + len(part) > self._context_length // 2:
+            spoken = detect(turns[first].text)
+            if parts and (len(parts) + len(part) > self._context_length // 2 or spoken != now):
                 break
             parts = part + parts
         return [self._personas[persona], *(parts or [self._user, self._bot])]
