@@ -14,7 +14,7 @@ from botkit.messages import Language
 _NUMBER_EN: Final = r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|dozen|hundred|thousand|million|billion|once|twice|half|several|no|none)(?:\b|-)"
 _TIME_EN: Final = r"\b(?:second|minute|hour|day|week|month|year|decade|centur|night|season|noon|midnight|today|tomorrow|forever|always|until|daily|weekly)"
 _UNIT_EN: Final = (
-    r"(?:second|minute|hour|day|week|month|year|euro|dollar|pound|cent|percent|centimetre|metre|kilo|gram|watt|hour)s?"
+    r"(?:second|minute|hour|day|week|month|year|euro|dollar|pound|cent|percent|centimetre|metre|kilo|gram|watt)s?"
 )
 _NUMBER_ZH: Final = r"[\d〇零一二两三四五六七八九十百千万亿半几]"
 _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]]] = {

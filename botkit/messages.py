@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 Language: TypeAlias = Literal["en", "zh"]
+LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 Role: TypeAlias = Literal["user", "bot"]
 Route: TypeAlias = Literal["answer", "chat", "clarify", "hand_off", "unknown"]
 SentimentLabel: TypeAlias = Literal["negative", "neutral", "positive"]

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from botkit.messages import Language
+from botkit.messages import LANGUAGES, Language
 from botkit.training.paraphrases import Paraphrase, paraphrases
 from botkit.training.small_talk import rows
 
@@ -338,7 +338,7 @@ def _in_other_words(
     encoder = OnnxEncoder(arguments.teacher)
     unseen = [question for intent in held_out for question in intent.questions]
     found = []
-    for language in ("en", "zh"):
+    for language in LANGUAGES:
         asked = {number: intent.questions for number, intent in enumerate(kept) if intent.language == language}
         found += paraphrases(arguments.data, asked, language, encoder, arguments.paraphrases, generator, unseen)
     print(f"{len(found):,} questions in other words", flush=True)

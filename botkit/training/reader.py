@@ -28,14 +28,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from botkit.messages import Language
+from botkit.messages import LANGUAGES, Language
 from botkit.text import coverage, terms
 from botkit.training.articles import articles
 from botkit.training.help_centres import help_centres
 from botkit.training.small_talk import rows
 from botkit.training.unanswerable import altered_question
 
-LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CROP_CHARACTERS: dict[Language, int] = {"en": 640, "zh": 190}
 LONGEST = 320
 """Tokens of question and passage together; the few longer ones are cut."""

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from botkit.messages import Language
+from botkit.messages import LANGUAGES
 from botkit.training import builtin_data
 from botkit.training.help_centres import help_centres
 from botkit.training.people import about_people
@@ -35,7 +35,6 @@ from botkit.training.small_talk import rows
 LABELS: Final = ("negative", "neutral", "positive")
 LONGEST: Final = 128
 TWO_CLASS: Final = ("en_sst2",)
-LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 
 
 @dataclass(frozen=True)

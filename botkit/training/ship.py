@@ -22,7 +22,8 @@ from botkit.evaluation.reader import evaluate_reader
 from botkit.evaluation.scored import Scored, intervals
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.evidence import sentences
-from botkit.messages import Language
+from botkit.messages import LANGUAGES, Language
+from botkit.models import Reader
 from botkit.models.registry import BUILTIN_FOLDER
 from botkit.text import enclosing_sentence
 from botkit.training.articles import articles
@@ -44,7 +45,6 @@ _HELP_CENTRES: Final = "help-centre passages in botkit/training/help_centres (wr
 _ARTICLES: Final = "encyclopaedia passages in botkit/training/articles, half of whose questions only look answered (written for botkit, Apache-2.0)"
 _SENTIMENT: Final = "python -m botkit.training.sentiment --data DATA --passes 99"
 _ENCODER_ONE: Final = f"{_ENCODER} --teacher none --freeze-words --quick --public 250 --batch 40"
-_LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 READER_THRESHOLD: Final = 2.5
 """The shipped reader's margin over "no answer" where it reads one given passage; the best of the SQuAD validation file."""
 
@@ -66,24 +66,21 @@ def measure_reader(folder: Path, data: Path) -> dict[str, Any]:
     for name, title in (("squad_valid", "SQuAD validation"), ("zh_cmrc_valid", "CMRC 2018 validation")):
         examples = formats.read_reading(data / f"qa/{name}.jsonl.gz")
         answerable = [example for example in examples if example.answers]
-        scored: list[Scored] = []
-        report = evaluate_reader(reader, answerable, track=_bar, collect=scored.append)
-        figures = {key: report[key] for key in ("f1", "exact", "n")}
-        measured[f"{title}, answerable questions"] = _with_intervals(figures, scored)
+        measured[f"{title}, answerable questions"] = _read(reader, answerable, "f1", "exact")
         if len(answerable) < len(examples):
-            scored = []
-            report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
-            figures = {key: report[key] for key in ("f1", "exact", "has_answer_f1", "no_answer_f1", "n")}
-            measured[f"{title}, with unanswerable ones"] = _with_intervals(figures, scored)
-    for language in _LANGUAGES:
-        examples = held_out_articles(language)
-        scored = []
-        report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
-        figures = {key: report[key] for key in ("f1", "has_answer_f1", "no_answer_f1", "n")}
-        measured[f"held-out articles, half of the questions unanswerable, {language}"] = _with_intervals(
-            figures, scored
-        )
+            both = _read(reader, examples, "f1", "exact", "has_answer_f1", "no_answer_f1")
+            measured[f"{title}, with unanswerable ones"] = both
+    for language in LANGUAGES:
+        found = _read(reader, held_out_articles(language), "f1", "has_answer_f1", "no_answer_f1")
+        measured[f"held-out articles, half of the questions unanswerable, {language}"] = found
     return measured
+
+
+def _read(reader: Reader, examples: Sequence[formats.ReadingExample], *names: str) -> dict[str, Any]:
+    """The figures of these names and the number of questions, with their intervals."""
+    scored: list[Scored] = []
+    report = evaluate_reader(reader, examples, track=_bar, collect=scored.append)
+    return _with_intervals({name: report[name] for name in (*names, "n")}, scored)
 
 
 def held_out_articles(language: Language) -> list[formats.ReadingExample]:

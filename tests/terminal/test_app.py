@@ -43,6 +43,13 @@ async def chat(
         yield app, pilot
 
 
+def held_back(engine: ScriptedEngine) -> asyncio.Event:
+    """What the answer to "slow" waits for."""
+    gate = asyncio.Event()
+    engine.script["slow"] = [Status("reading"), gate, answer()]
+    return gate
+
+
 async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     """Let the app run until something is so; pytest's patience is the limit."""
 
@@ -187,8 +194,7 @@ async def test_a_bug_is_told_and_the_conversation_goes_on(
 async def test_a_reply_that_comes_after_a_new_conversation_began_does_not_count_as_its_last(
     engine: ScriptedEngine,
 ) -> None:
-    gate = asyncio.Event()
-    engine.script["slow"] = [Status("reading"), gate, answer()]
+    gate = held_back(engine)
     async with chat(engine) as (app, pilot):
         app.prompt.put("slow")
         await pilot.press("enter")
@@ -479,8 +485,7 @@ async def test_clear_empties_the_screen_and_keeps_the_conversation(engine: Scrip
 
 
 async def test_clear_keeps_the_question_whose_answer_is_coming(engine: ScriptedEngine) -> None:
-    gate = asyncio.Event()
-    engine.script["slow"] = [Status("reading"), gate, answer()]
+    gate = held_back(engine)
     async with chat(engine) as (app, pilot):
         await say(app, pilot, "When?")
         for line in ("slow", "/clear"):
@@ -495,8 +500,7 @@ async def test_clear_keeps_the_question_whose_answer_is_coming(engine: ScriptedE
 
 
 async def test_an_answer_that_comes_after_one_went_elsewhere_and_back_is_shown(engine: ScriptedEngine) -> None:
-    gate = asyncio.Event()
-    engine.script["slow"] = [Status("reading"), gate, answer()]
+    gate = held_back(engine)
     async with chat(engine) as (app, pilot):
         app.prompt.put("slow")
         await pilot.press("enter")
@@ -632,8 +636,7 @@ async def test_ctrl_d_deletes_where_something_stands(engine: ScriptedEngine) -> 
 async def test_who_leaves_straight_after_a_question_waits_for_its_answer(
     engine: ScriptedEngine, keys: tuple[str, ...]
 ) -> None:
-    gate = asyncio.Event()
-    engine.script["slow"] = [Status("reading"), gate, answer()]
+    gate = held_back(engine)
     async with chat(engine) as (app, pilot):
         app.prompt.put("slow")
         for key in ("enter", *keys):  # faster than pilot.press, which waits after every key
@@ -657,8 +660,7 @@ async def test_a_second_ctrl_q_leaves_at_once(engine: ScriptedEngine) -> None:
 
 
 async def test_leaving_lets_the_answer_under_way_finish(engine: ScriptedEngine) -> None:
-    gate = asyncio.Event()
-    engine.script["slow"] = [Status("reading"), gate, answer()]
+    gate = held_back(engine)
     async with chat(engine) as (app, pilot):
         app.prompt.put("slow")
         await pilot.press("enter")
