@@ -108,7 +108,6 @@ class ChatApp(App[None]):
         self._step: Progress | None = None
         self._models_loaded = False
         self._sources_unwanted = False
-        self._reading = asyncio.Lock()
         self._going = self._finishing = False
         self._ratings: set[asyncio.Task[Reply]] = set()
         self._leaving = threading.Event()
@@ -226,7 +225,7 @@ class ChatApp(App[None]):
     @asynccontextmanager
     async def _reads(self) -> AsyncIterator[None]:
         """Read documents inside, once all that are being read are read: the library has one writer at a time."""
-        async with self._reading:
+        async with self._session.reading:
             try:
                 yield
             finally:

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from botkit.errors import BotkitError
@@ -119,9 +119,13 @@ class PlainChat:
                 sys.stderr.write(word("first_time", self._session.speaks) + "\n")
 
         try:
-            await asyncio.gather(asyncio.to_thread(engine.knowledge.prepare, show), engine.warm_up())
+            await asyncio.gather(self._prepare(show), engine.warm_up())
         except BotkitError as error:
             logger.info("warming up: %s", error)
+
+    async def _prepare(self, show: Callable[[Progress], None]) -> None:
+        async with self._session.reading:
+            await asyncio.to_thread(self._session.engine.knowledge.prepare, show)
 
     async def _answer(self, text: str) -> None:
         async for event in self._session.respond(text):
@@ -150,7 +154,10 @@ class PlainChat:
                 lines = self._source_lines(session.last, passages=True) if session.last else []
                 self._say("\n".join(lines) or word("no_sources", language))
             case "ingest":
-                self._say(ingested(await session.ingest(session.existing(command.argument)), language))
+                path = session.existing(command.argument)
+                async with session.reading:
+                    report = await session.ingest(path)
+                self._say(ingested(report, language))
             case "lang":
                 session.set_language(command.argument)
                 name = word(session.language or "auto", session.speaks)

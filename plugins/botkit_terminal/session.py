@@ -89,6 +89,8 @@ class Session:
         self.last: Reply | None = None
         self._sender = config.sender
         self._tags = tuple(config.tags)
+        self.reading = asyncio.Lock()
+        """Held while documents are read: the library has one writer at a time."""
 
     @property
     def speaks(self) -> Language:
