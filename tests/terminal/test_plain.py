@@ -222,3 +222,10 @@ def test_a_person_at_a_plain_terminal_is_prompted(tmp_path: Path) -> None:
         os.close(near)
     assert output.decode().startswith("Ask something, or type /help.\n> Refunds take five days.\n")
     assert (process.returncode, errors) == (0, b"")
+
+
+async def test_an_ingest_waits_for_the_first_documents(engine: ScriptedEngine, tmp_path: Path) -> None:
+    engine.knowledge.gate.clear()
+    asyncio.get_running_loop().call_later(0.3, engine.knowledge.gate.set)
+
+    assert await talk(engine, f"/ingest {tmp_path}\n") == "Documents: 1 read, 0 replaced, 0 removed, 0 unchanged.\n"
