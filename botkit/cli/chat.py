@@ -49,6 +49,9 @@ def chat(
         _leave_when_told(told)
         engine = engine_from(settings)
         try:
+            if tag:
+                await engine.warm_up(chat=False)  # the documents must be in for their tags to be known
+                engine.knowledge.check_filter((), tag)
             await adapter.serve(engine)
         finally:
             await engine.close()

@@ -113,6 +113,13 @@ def test_plain_chat_reads_a_message_a_line_and_prints_an_object_a_line(home: Pat
     assert len({one["conversation"] for one in objects}) == 1
 
 
+def test_chat_refuses_a_tag_that_no_document_has(home: Path) -> None:
+    done = botkit("chat", "--plain", "--tag", "nosuch", "--home", str(home), source="How much does it cost?\n")
+    assert done.returncode != 0
+    assert "No document has the tag 'nosuch'" in done.stderr
+    assert not done.stdout
+
+
 def test_documents_of_ones_own_are_read_and_asked_about(tmp_path: Path) -> None:
     documents = tmp_path / "docs"
     documents.mkdir()
