@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from botkit.messages import Language
 
@@ -45,20 +45,28 @@ class Passage:
 
 
 def help_centres(language: Language, *, held_out: bool = False, folder: Path = FOLDER) -> list[Passage]:
-    """The passages in a language for training, or those of the held-out organisations; never one organisation in both."""
-    found = []
+    """The passages in a language for training, or those of the held-out organisations; never one organisation in both.
+
+    One that only one of several files holds out is for training.
+    """
+    rows: list[dict[str, Any]] = []
+    trained: set[str] = set()
     for file in sorted(folder.glob(f"{language}*.jsonl")):
         organisations: dict[str, int] = {}
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             number = organisations.setdefault(row["organisation"], len(organisations))
-            if (number % EVERY == EVERY // 2) != held_out:
-                continue
-            text = row["passage"]
-            asked = []
-            for question in row["questions"]:
-                start = text.index(question["a"])
-                asked.append(Asked(question["q"], start, start + len(question["a"]), question["kind"]))
-            passage = Passage(row["organisation"], row["heading"], text, tuple(asked), tuple(row["unanswerable"]))
-            found.append(passage)
+            if number % EVERY != EVERY // 2:
+                trained.add(row["organisation"])
+            rows.append(row)
+    found = []
+    for row in rows:
+        if (row["organisation"] in trained) == held_out:
+            continue
+        text = row["passage"]
+        asked = []
+        for question in row["questions"]:
+            start = text.index(question["a"])
+            asked.append(Asked(question["q"], start, start + len(question["a"]), question["kind"]))
+        found.append(Passage(row["organisation"], row["heading"], text, tuple(asked), tuple(row["unanswerable"])))
     return found

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
 
 from botkit.messages import LANGUAGES, Language
-from botkit.text import coverage, terms
+from botkit.text import coverage, enclosing_sentence, terms
 from botkit.training.articles import articles
-from botkit.training.help_centres import help_centres
+from botkit.training.help_centres import Asked, Passage, help_centres
 from botkit.training.small_talk import rows
 from botkit.training.unanswerable import altered_question
 
@@ -181,6 +181,34 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
                     found.append(Question(question, other.text, None, 0, passage.organisation, language))
         for near in passage.unanswerable:
             found.append(Question(near, beside_another(number)[0], None, 0, passage.organisation, language))  # noqa: PERF401
+        found += stored_answers(passage, language, generator)
+    return found
+
+
+def stored_answers(passage: Passage, language: Language, generator: random.Random) -> list[Question]:
+    """A question put to another one that is stored with its answer, as in a table of frequent questions, and a near miss.
+
+    The context is what `botkit.decision.passage_for_reader` makes of a stored answer: its question, then the answer.
+    """
+    together: dict[tuple[int, int], list[Asked]] = defaultdict(list)
+    for asked in passage.asked:
+        place = enclosing_sentence(passage.text, asked.start, asked.end)
+        if place[1] >= asked.end:
+            together[place].append(asked)
+    several = [(place, group) for place, group in together.items() if len(group) > 1]
+    if not several:
+        return []
+    (start, end), group = generator.choice(several)
+    stored, asked = generator.sample(group, 2)
+    prefix = f"{stored.question} "
+    context, move = prefix + passage.text[start:end], len(prefix) - start
+    found = [Question(asked.question, context, asked.start + move, asked.end + move, passage.organisation, language)]
+    others = [
+        *passage.unanswerable,
+        *(one.question for place, n in together.items() if place != (start, end) for one in n),
+    ]
+    if others:
+        found.append(Question(generator.choice(others), context, None, 0, passage.organisation, language))
     return found
 
 

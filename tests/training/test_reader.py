@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 
 from botkit.training import reader as training  # noqa: E402
-from botkit.training.reader import Question, crop, hard_negatives, help_centre_questions, token_span  # noqa: E402
+from botkit.training.help_centres import Asked, Passage  # noqa: E402
+from botkit.training.reader import (  # noqa: E402
+    Question,
+    crop,
+    hard_negatives,
+    help_centre_questions,
+    stored_answers,
+    token_span,
+)
 from tests.training.data import question, tiny_bert, write_rows  # noqa: E402
 
 CONTEXT = "Lamps cost nine euros. The shop opens at ten. Parcels leave on Monday. Nobody works on Sunday."
@@ -64,6 +75,28 @@ def test_help_centre_questions_hold_answers_and_near_misses() -> None:
     assert 0.2 < 1 - len(answered) / len(found) < 0.6
 
 
+def test_a_stored_answer_is_asked_for_by_another_question_than_its_own() -> None:
+    text = "Lamps cost nine euros, or eight in May. The shop opens at ten."
+
+    def of(question: str, answer: str) -> Asked:
+        return Asked(question, text.index(answer), text.index(answer) + len(answer), "plain")
+
+    price, may, hours = of("What is the price?", "nine euros"), of("And in May?", "eight"), of("Open when?", "at ten")
+    passage = Passage("Shop", "Prices", text, (price, may, hours), ("Who owns the shop?",))
+    for seed in range(5):
+        answered, unanswered = stored_answers(passage, "en", random.Random(seed))
+        stored, asked = (price, may) if answered.question == may.question else (may, price)
+        assert answered.question == asked.question
+        assert answered.context == f"{stored.question} Lamps cost nine euros, or eight in May."
+        assert answered.start is not None
+        assert answered.context[answered.start : answered.end] == passage.answer(asked)
+        assert unanswered.context == answered.context
+        assert unanswered.start is None
+        assert unanswered.question in ("Who owns the shop?", "Open when?")
+
+    assert not stored_answers(replace(passage, asked=(price, hours)), "en", random.Random(1)), "no sentence has two"
+
+
 def test_changed_questions_stand_beside_the_passage_that_answered_them() -> None:
     context = "Lamp Nine costs 12 euros since 1999. In Graz, Lamp Ten costs 15."
     questions = [Question("What does Lamp Nine cost?", context, 16, 24, "Shop", "en")] * 5
@@ -91,21 +124,48 @@ def test_workers_share_the_batches(tmp_path: Path) -> None:
     assert all(one["input_ids"].equal(other["input_ids"]) for one, other in zip(alone, together, strict=False))
 
 
-def test_training_writes_a_model_that_loads_and_stops_after_its_passes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from transformers import AutoModelForQuestionAnswering
-
+def write_sets(data: Path) -> None:
     context = "The lamp costs nine euros. The shop opens at ten every day."
     english = [
         question("what does the lamp cost?", context, "nine euros"),
         question("when does the shop open?", context, "at ten"),
     ] * 6
     for name in ("squad_train", "qed_train", "policyqa_train", "qamr_train"):
-        write_rows(tmp_path / f"data/qa/{name}.jsonl.gz", english)
+        write_rows(data / f"qa/{name}.jsonl.gz", english)
     for name in ("zh_cmrc_train", "zh_drcd_train"):
-        write_rows(tmp_path / f"data/qa/{name}.jsonl.gz", [question("灯多少钱？", "台灯九元。", "九元", "灯")] * 4)
+        write_rows(data / f"qa/{name}.jsonl.gz", [question("灯多少钱？", "台灯九元。", "九元", "灯")] * 4)
+
+
+WORKER = """
+import random, sys, torch
+from botkit.training import reader
+
+reader.help_centre_questions = reader.article_questions = lambda *_: []
+reader.hard_negatives = lambda questions, count, generator: []
+random.Random.sample = lambda self, items, count: list(items)[:count]
+reader.AVERAGED_EVERY = 4
+clip, seen = torch.nn.utils.clip_grad_norm_, []
+
+def clipped(parameters, norm):
+    seen[:] = parameters
+    return clip(seen, norm)
+
+torch.nn.utils.clip_grad_norm_ = clipped
+reader.main()
+torch.distributed.barrier()
+flat = torch.cat([p.detach().flatten() for p in seen])
+torch.save(flat, f"{sys.argv[sys.argv.index('--out') + 1]}/rank{torch.distributed.get_rank()}.pt")
+"""
+
+
+def test_training_writes_a_model_that_loads_and_stops_after_its_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import AutoModelForQuestionAnswering
+
+    write_sets(tmp_path / "data")
     monkeypatch.setattr(training, "help_centre_questions", lambda language, generator: [])
+    monkeypatch.setattr(training, "article_questions", lambda language: [])
     monkeypatch.setattr(training, "hard_negatives", lambda questions, count, generator: [])
     monkeypatch.setattr(random.Random, "sample", lambda self, items, count: list(items)[:count])
     base = tiny_bert(tmp_path / "base")
@@ -134,3 +194,36 @@ def test_training_writes_a_model_that_loads_and_stops_after_its_passes(
     model = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out")
     assert model.config.hidden_size == 16
     assert not (tmp_path / "out/training_state.pt").exists()
+
+
+def test_two_processes_end_with_the_same_weights(tmp_path: Path) -> None:
+    write_sets(tmp_path / "data")
+    base = tiny_bert(tmp_path / "base")
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER, encoding="utf-8")
+    out = tmp_path / "out"
+    started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    chosen = [
+        "--data",
+        str(tmp_path / "data"),
+        "--base",
+        str(base),
+        "--out",
+        str(out),
+        "--passes",
+        "2",
+        "--tokens",
+        "40",
+    ]
+    done = subprocess.run(
+        [sys.executable, *started, *chosen],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"passes": 2' in done.stdout
+    first, second = (torch.load(out / f"rank{rank}.pt") for rank in (0, 1))
+    assert first.equal(second)
+    assert (out / "model.safetensors").is_file()
