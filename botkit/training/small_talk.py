@@ -2,8 +2,8 @@
 
     python -m botkit.training.small_talk --data ../shared/data
 
-Positive: the questions of the chit-chat files. Negative: reading-comprehension questions and what people ask task-oriented
-assistants. Whole intents are held out, so the figures are about small talk of kinds never seen, which is harder than
+Positive: the questions of the chit-chat files. Negative: reading-comprehension questions, and what people ask task-oriented
+assistants and help centres. Whole intents are held out, so the figures are about small talk of kinds never seen, which is harder than
 paraphrases of known kinds; the shipped weights are then fitted on everything.
 """
 
@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from botkit.messages import LANGUAGES, Language
 from botkit.models.small_talk import BUCKETS, BUILTIN, SmallTalkDetector, ngram_buckets
+from botkit.training.help_centres import help_centres
 
 NEGATIVE_QA = ("squad_train", "qamr_train", "qed_train", "policyqa_train", "zh_cmrc_train", "zh_drcd_train")
 NEGATIVE_DIALOGUE = ("sgd_train", "zh_dialogue_train", "taskmaster_train")
@@ -74,7 +76,18 @@ def document_questions(data: Path, generator: random.Random) -> list[str]:
         ]
         generator.shuffle(asked)
         found += asked[:PER_SOURCE]
+    for language in LANGUAGES:
+        found += customer_questions(language)
     return found + framed_questions(data, generator)
+
+
+def customer_questions(language: Language, *, held_out: bool = False) -> list[str]:
+    """What people ask help centres, often in a chatty tone and with their own story, answered there or not."""
+    return [
+        question
+        for passage in help_centres(language, held_out=held_out)
+        for question in (*(asked.question for asked in passage.asked), *passage.unanswerable)
+    ]
 
 
 def framed_questions(data: Path, generator: random.Random) -> list[str]:
@@ -133,7 +146,7 @@ def main() -> None:
     trial = _fit_both([text for intent in kept_intents for text in intent], kept_negatives, arguments.regularisation)
     caught = np.array([trial.probability(text) for intent in held_intents for text in intent])
     raised = np.array([trial.probability(text) for text in held_negatives])
-    metrics = {
+    metrics: dict[str, Any] = {
         "recall_at_0.5": float((caught >= 0.5).mean()),
         "recall_at_0.9": float((caught >= 0.9).mean()),
         "false_alarms_at_0.5": float((raised >= 0.5).mean()),
@@ -141,6 +154,13 @@ def main() -> None:
         "n_small_talk": len(caught),
         "n_questions": len(raised),
     }
+    for language in LANGUAGES:
+        unseen = np.array([trial.probability(text) for text in customer_questions(language, held_out=True)])
+        metrics[f"held_out_help_centres_{language}"] = {
+            "false_alarms_at_0.5": float((unseen >= 0.5).mean()),
+            "false_alarms_at_0.9": float((unseen >= 0.9).mean()),
+            "n": len(unseen),
+        }
     print(json.dumps(metrics, indent=1))
 
     _fit_both([text for intent in intents for text in intent], negatives, arguments.regularisation).write(arguments.out)
