@@ -54,6 +54,11 @@ SAME_QUESTION: Final = 0.97
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
 _SMALL_TALK_LIKELY: Final = 0.5
+_OWN_WORDS: Final[Mapping[Language, int]] = {"en": 3, "zh": 5}
+"""Terms from which a message is searched for although it points at something that nobody mentioned.
+
+"How much is it?" could be about anything; "Which comic files does it take?" tells enough by itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +231,11 @@ def _sentence_around(hit: Hit, span: Span) -> str:
     return f"{hit.chunk.question} {passage[start : span.start]} {passage[span.end : end]}"
 
 
+_UNRESOLVED: Final = Decision("clarify", "the message refers to something that was not mentioned", 1.0)
+
+
 def decide(
+    question: str,
     ranked: Sequence[Candidate],
     *,
     language: Language,
@@ -237,8 +246,8 @@ def decide(
 ) -> Decision:
     """Choose the route of one turn.
 
-    `ranked` are candidates, best first; `small_talk` the probability that the message is small talk;
-    `unresolved` whether it refers to something that nobody mentioned.
+    `ranked` are the candidates for `question`, best first; `small_talk` the probability that the message is small
+    talk; `unresolved` whether it refers to something that nobody mentioned.
     """
     threshold = calibration.threshold[language] if config.threshold is None else config.threshold
     best = ranked[0] if ranked else None
@@ -247,8 +256,8 @@ def decide(
 
     if chats and small_talk >= SMALL_TALK_SURE:
         return small_talk_decision(small_talk)
-    if unresolved:
-        return Decision("clarify", "the message refers to something that was not mentioned", 1.0)
+    if unresolved and len(terms(question, language)) < _OWN_WORDS[language]:
+        return _UNRESOLVED
     if best and confidence >= threshold:
         rival = _rival(best, ranked, threshold, config.clarify_margin)
         if rival:
@@ -259,6 +268,8 @@ def decide(
                 (best, rival),
             )
         return Decision("answer", f"confidence {confidence:.2f} ≥ threshold {threshold:.2f}", confidence, (best,))
+    if unresolved:
+        return _UNRESOLVED
     if chats and small_talk >= _SMALL_TALK_LIKELY:
         return Decision("chat", f"no answer, and small talk: {small_talk:.2f} ≥ {_SMALL_TALK_LIKELY}", small_talk)
     return Decision("unknown", f"confidence {confidence:.2f} < threshold {threshold:.2f}", 1.0 - confidence)

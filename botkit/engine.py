@@ -229,6 +229,7 @@ class Engine:
             await self._try(turn, query[:LONGEST_QUERY], where)
         with turn.stage("decide"):
             return decide(
+                turn.query,
                 turn.ranked,
                 language=turn.language,
                 small_talk=turn.small_talk,

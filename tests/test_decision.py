@@ -10,6 +10,7 @@ from botkit.decision import BUILTIN_CALIBRATION, FEATURES, Calibration, Candidat
 from botkit.errors import ModelError
 from botkit.evidence import Evidence
 from botkit.knowledge.types import Chunk, Hit
+from botkit.messages import Language
 from botkit.models import Span
 from tests.parts import calibration
 
@@ -68,11 +69,20 @@ def candidate(confidence: float, text: str = "nine", number: int = 1, heading: s
     return Candidate(hit(text, number=number, heading=heading), span(text), {}, confidence)
 
 
-def route(ranked: list[Candidate], *, small_talk: float = 0.0, unresolved: bool = False, **config: object) -> str:
+def route(
+    ranked: list[Candidate],
+    *,
+    question: str = "How much is it?",
+    language: Language = "en",
+    small_talk: float = 0.0,
+    unresolved: bool = False,
+    **config: object,
+) -> str:
     settings = AnswerConfig.model_validate(config)
     return decide(
+        question,
         ranked,
-        language="en",
+        language=language,
         small_talk=small_talk,
         unresolved=unresolved,
         config=settings,
@@ -89,6 +99,19 @@ def test_the_first_rule_that_holds_decides() -> None:
     assert route([sure], small_talk=0.6) == "answer"
     assert route([unsure], small_talk=0.6) == "chat"
     assert route([sure], unresolved=True) == "clarify"
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("Which comic files does it take?", "en"), ("它能不能在下雨的时候放在外面用？", "zh")],
+)
+def test_a_message_that_says_enough_is_answered_although_it_points_at_something(
+    question: str, language: Language
+) -> None:
+    told = {"question": question, "language": language, "unresolved": True}
+    assert route([candidate(0.8)], **told) == "answer"
+    assert route([candidate(0.3)], **told, small_talk=0.6) == "clarify"
+    assert route([candidate(0.8)], **told | {"question": "它呢？"}) == "clarify"
 
 
 def test_the_configured_threshold_wins_over_the_calibrated_one() -> None:
