@@ -54,11 +54,6 @@ SAME_QUESTION: Final = 0.97
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
 _SMALL_TALK_LIKELY: Final = 0.5
-_OWN_WORDS: Final[Mapping[Language, int]] = {"en": 3, "zh": 5}
-"""Terms from which a message is searched for although it points at something that nobody mentioned.
-
-"How much is it?" could be about anything; "Which comic files does it take?" tells enough by itself.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,19 +230,19 @@ _UNRESOLVED: Final = Decision("clarify", "the message refers to something that w
 
 
 def decide(
-    question: str,
     ranked: Sequence[Candidate],
     *,
     language: Language,
     small_talk: float,
     unresolved: bool,
+    bare: bool = True,
     config: AnswerConfig,
     calibration: Calibration,
 ) -> Decision:
     """Choose the route of one turn.
 
-    `ranked` are the candidates for `question`, best first; `small_talk` the probability that the message is small
-    talk; `unresolved` whether it refers to something that nobody mentioned.
+    `ranked` are candidates, best first; `small_talk` the probability that the message is small talk;
+    `unresolved` whether it refers to something that nobody mentioned, `bare` whether it tells little else.
     """
     threshold = calibration.threshold[language] if config.threshold is None else config.threshold
     best = ranked[0] if ranked else None
@@ -256,7 +251,7 @@ def decide(
 
     if chats and small_talk >= SMALL_TALK_SURE:
         return small_talk_decision(small_talk)
-    if unresolved and len(terms(question, language)) < _OWN_WORDS[language]:
+    if unresolved and bare:
         return _UNRESOLVED
     if best and confidence >= threshold:
         rival = _rival(best, ranked, threshold, config.clarify_margin)
@@ -267,7 +262,10 @@ def decide(
                 confidence,
                 (best, rival),
             )
-        return Decision("answer", f"confidence {confidence:.2f} ≥ threshold {threshold:.2f}", confidence, (best,))
+        rule = f"confidence {confidence:.2f} ≥ threshold {threshold:.2f}"
+        if unresolved:
+            rule += ", though the message refers to something that was not mentioned"
+        return Decision("answer", rule, confidence, (best,))
     if unresolved:
         return _UNRESOLVED
     if chats and small_talk >= _SMALL_TALK_LIKELY:

@@ -229,11 +229,11 @@ class Engine:
             await self._try(turn, query[:LONGEST_QUERY], where)
         with turn.stage("decide"):
             return decide(
-                turn.query,
                 turn.ranked,
                 language=turn.language,
                 small_talk=turn.small_talk,
                 unresolved=resolution.unresolved,
+                bare=resolution.bare,
                 config=self._config.answer,
                 calibration=self.parts.calibration(),
             )

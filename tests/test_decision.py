@@ -10,7 +10,6 @@ from botkit.decision import BUILTIN_CALIBRATION, FEATURES, Calibration, Candidat
 from botkit.errors import ModelError
 from botkit.evidence import Evidence
 from botkit.knowledge.types import Chunk, Hit
-from botkit.messages import Language
 from botkit.models import Span
 from tests.parts import calibration
 
@@ -72,19 +71,18 @@ def candidate(confidence: float, text: str = "nine", number: int = 1, heading: s
 def route(
     ranked: list[Candidate],
     *,
-    question: str = "How much is it?",
-    language: Language = "en",
     small_talk: float = 0.0,
     unresolved: bool = False,
+    bare: bool = True,
     **config: object,
 ) -> str:
     settings = AnswerConfig.model_validate(config)
     return decide(
-        question,
         ranked,
-        language=language,
+        language="en",
         small_talk=small_talk,
         unresolved=unresolved,
+        bare=bare,
         config=settings,
         calibration=calibration(0.5),
     ).route
@@ -101,17 +99,10 @@ def test_the_first_rule_that_holds_decides() -> None:
     assert route([sure], unresolved=True) == "clarify"
 
 
-@pytest.mark.parametrize(
-    ("question", "language"),
-    [("Which comic files does it take?", "en"), ("它能不能在下雨的时候放在外面用？", "zh")],
-)
-def test_a_message_that_says_enough_is_answered_although_it_points_at_something(
-    question: str, language: Language
-) -> None:
-    told = {"question": question, "language": language, "unresolved": True}
-    assert route([candidate(0.8)], **told) == "answer"
-    assert route([candidate(0.3)], **told, small_talk=0.6) == "clarify"
-    assert route([candidate(0.8)], **told | {"question": "它呢？"}) == "clarify"
+def test_a_message_that_says_enough_is_answered_although_it_points_at_something() -> None:
+    assert route([candidate(0.8)], unresolved=True, bare=False) == "answer"
+    assert route([candidate(0.8)], unresolved=True, bare=True) == "clarify"
+    assert route([candidate(0.3)], unresolved=True, bare=False, small_talk=0.6) == "clarify"
 
 
 def test_the_configured_threshold_wins_over_the_calibrated_one() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, language_of, settings_from
 
 app = typer.Typer(add_completion=False)
@@ -50,7 +51,8 @@ def chat(
         engine = engine_from(settings)
         try:
             if tag:
-                await engine.warm_up(chat=False)  # the documents must be in for their tags to be known
+                with common.err_console.status("Reading the documents …"):
+                    await asyncio.to_thread(engine.knowledge.prepare)  # tags are known once the documents are in
                 engine.knowledge.check_filter((), tag)
             await adapter.serve(engine)
         finally:

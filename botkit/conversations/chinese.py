@@ -65,6 +65,14 @@ def content(text: str) -> str:
     return _SMALL.sub("", _QUESTION_WORDS.sub("", _LEAD.sub("", text)))
 
 
+def says_enough(question: str) -> bool:
+    """Whether a question can be searched for although what it points at was never mentioned.
+
+    “它多少钱？” could be about anything, and “他是哪个大学毕业的？” about anybody; “它叫我吃某种药，可信吗？” is about one thing.
+    """
+    return len(content(question)) >= 6 and re.search("[他她]", question) is None
+
+
 def topic_of(question: str) -> str:
     """A full question without its question words."""
     topic = re.sub(r"(?:的|是|有)$|^(?:是|有)", "", _QUESTION_WORDS.sub("", _LEAD.sub("", question)).strip())

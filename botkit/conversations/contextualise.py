@@ -24,7 +24,8 @@ class Resolution:
     """A question in full.
 
     `query` is the likeliest reading and `alternatives` others worth a try; `antecedents` are the words taken from
-    the conversation. `unresolved` tells that the question points at something, and nothing was said before.
+    the conversation. `unresolved` tells that the question points at something, and nothing was said before;
+    `bare` that it then tells too little by itself to be searched for.
     """
 
     query: str
@@ -32,6 +33,7 @@ class Resolution:
     unresolved: bool = False
     antecedents: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
+    bare: bool = False
 
 
 class Contextualiser:
@@ -48,22 +50,27 @@ class Contextualiser:
         for number, whole in enumerate(history):
             turn = Turn(whole.role, whole.text[:LONGEST_QUERY])
             if number >= first and turn.role == "user" and rules.is_question(turn.text):
-                asked = _one(rules.rewrite, turn.text, asked, _answer(before)).query
+                asked = _one(rules.rewrite, rules.says_enough, turn.text, asked, _answer(before)).query
             before.append(turn)
-        return _one(rules.rewrite, question, asked, _answer(before))
+        return _one(rules.rewrite, rules.says_enough, question, asked, _answer(before))
 
 
 def _one(
-    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]], question: str, asked: str, answer: str
+    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]],
+    says_enough: Callable[[str], bool],
+    question: str,
+    asked: str,
+    answer: str,
 ) -> Resolution:
     queries, antecedents, points = rewrite(question, asked, answer)
     different = [query for query in dict.fromkeys(queries) if query and query != question]
     if not different:
-        return Resolution(question, unresolved=points and not asked)
+        unresolved = points and not asked
+        return Resolution(question, unresolved=unresolved, bare=unresolved and not says_enough(question))
     chosen, *others = different
     if question in queries:
         others.append(question)
-    return Resolution(chosen, True, False, tuple(antecedents), tuple(dict.fromkeys(others)))
+    return Resolution(chosen, True, antecedents=tuple(antecedents), alternatives=tuple(dict.fromkeys(others)))
 
 
 def _first_looked_at(history: Sequence[Turn]) -> int:

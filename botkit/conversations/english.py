@@ -24,6 +24,13 @@ _POLITE: Final = frozenset(
     "ok okay thanks thank yes yeah sure great good nice cool hello hi hey bye alright fine perfect".split()
 )
 _HE: Final = frozenset("he him his she her hers himself herself".split())
+_FRAME: Final = terms(
+    "much many long far high old big large cost price month day hour week year time date open close start end take come "
+    "need use used work make happen mean kind sort thing number amount first last new monday tuesday wednesday thursday "
+    "friday saturday sunday",
+    "en",
+)
+"""What questions about anything at all are made of."""
 _IT: Final = frozenset("it its itself they them their theirs themselves this these those that".split())
 _MANY: Final = frozenset("they them their theirs these those".split())
 _POSSESSIVE: Final = frozenset("his her its their hers theirs".split())
@@ -100,6 +107,16 @@ _SENTENCE_STARTERS: Final = (
 def is_question(text: str) -> bool:
     """Whether a message can be what the next one refers to."""
     return any(word.lower() not in _SMALL | _POLITE for word in _WORD.findall(text))
+
+
+def says_enough(question: str) -> bool:
+    """Whether a question can be searched for although what it points at was never mentioned.
+
+    "How much does it cost a month?" could be about anything, and "Where did she study?" about anybody; "Which comic files does
+    it take?" is about one thing.
+    """
+    words = {word.lower() for word in _WORD.findall(question)}
+    return len(terms(question, "en") - _FRAME) >= 3 and not words & _HE
 
 
 def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str], bool]:

@@ -164,13 +164,19 @@ class Bilingual(nn.Module):
 def contrast(questions: Tensor, texts: Tensor, batch: Sequence[Pair], misses: Tensor | None = None) -> Tensor:
     """Symmetric InfoNCE over a batch; pairs with the same answer do not repel each other.
 
-    `misses`, of shape (m, width), are questions that none of the texts answers.
+    `misses`, of shape (n, width), are the near misses of the pairs that have one, in order: each repels the text of its own
+    pair only, for another one of the document may answer it.
     """
     same = torch.tensor([[a.answer == b.answer or a.text == b.text for b in batch] for a in batch])
     same.fill_diagonal_(False)
     logits = (SCALE * questions @ texts.T).masked_fill(same, -1e4)
     wanted = torch.arange(len(batch))
-    asked = logits.T if misses is None else torch.cat([logits.T, SCALE * texts @ misses.T], dim=1)
+    asked = logits.T
+    if misses is not None:
+        have = torch.tensor([bool(pair.near_miss) for pair in batch])
+        near = torch.full((len(batch), 1), -1e4)
+        near[have] = SCALE * (texts[have] * misses).sum(dim=1, keepdim=True)
+        asked = torch.cat([asked, near], dim=1)
     across = nn.functional.cross_entropy(logits, wanted) + nn.functional.cross_entropy(asked, wanted)
     return across / 2
 
@@ -209,7 +215,9 @@ def main() -> None:
     parser.add_argument("--last-rate", type=float, default=0.0, help="learning rate at the end, as a share of the peak")
     parser.add_argument("--english", type=float, default=0.35, help="share of English batches")
     parser.add_argument("--public", type=int, default=100_000, help="pairs of the public sets in a pass")
-    parser.add_argument("--articles", type=float, default=0.0, help="share of the articles' pairs in a pass")
+    parser.add_argument(
+        "--articles-share", type=float, default=0.0, help="share of the articles in a pass, from 0 to 1"
+    )
     parser.add_argument("--near-misses", action="store_true", help="draw texts away from what they only seem to answer")
     parser.add_argument("--distillation", type=float, default=3.0, help="weight of staying near the teacher")
     parser.add_argument(
@@ -226,6 +234,7 @@ def main() -> None:
 
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
+    # "eager": see reader.py; without dropout it is the fastest on CPUs in bfloat16
     plain = {"attn_implementation": "eager", "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
     teacher = None
     if arguments.teacher != "none":
@@ -262,13 +271,13 @@ def main() -> None:
         batch = next(sources[language], None)
         if batch is None:
             sources[language] = batches(
-                pairs(arguments.data, language, generator, arguments.public, arguments.articles),
+                pairs(arguments.data, language, generator, arguments.public, arguments.articles_share),
                 arguments.batch,
                 generator,
             )
             batch = next(sources[language])
         questions, texts = model([p.question for p in batch]), model([p.text for p in batch])
-        near = sorted({p.near_miss for p in batch if p.near_miss}) if arguments.near_misses else []
+        near = [p.near_miss for p in batch if p.near_miss] if arguments.near_misses else []
         loss = contrast(questions, texts, batch, model(near) if near else None)
         losses[language] += 0.05 * (loss.item() - losses[language])
         if language == "en" and teacher is not None:

@@ -22,13 +22,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
 
 from botkit.messages import LANGUAGES, Language
 from botkit.text import coverage, enclosing_sentence, terms
@@ -186,9 +186,10 @@ def help_centre_questions(language: Language, generator: random.Random) -> list[
 
 
 def stored_answers(passage: Passage, language: Language, generator: random.Random) -> list[Question]:
-    """A question put to another one that is stored with its answer, as in a table of frequent questions, and a near miss.
+    """A question that an answer stored for another one answers too, as in a table of frequent questions, and a near miss.
 
-    The context is what `botkit.decision.passage_for_reader` makes of a stored answer: its question, then the answer.
+    The context is what `botkit.decision.passage_for_reader` makes of a stored answer: its question, then the answer. The
+    two questions are of one sentence, of the same words of it where there are such.
     """
     together: dict[tuple[int, int], list[Asked]] = defaultdict(list)
     for asked in passage.asked:
@@ -199,7 +200,9 @@ def stored_answers(passage: Passage, language: Language, generator: random.Rando
     if not several:
         return []
     (start, end), group = generator.choice(several)
-    stored, asked = generator.sample(group, 2)
+    pairs = list(permutations(group, 2))
+    same = [(one, other) for one, other in pairs if one.start < other.end and other.start < one.end]
+    stored, asked = generator.choice(same or pairs)
     prefix = f"{stored.question} "
     context, move = prefix + passage.text[start:end], len(prefix) - start
     found = [Question(asked.question, context, asked.start + move, asked.end + move, passage.organisation, language)]
@@ -336,6 +339,15 @@ def token_span(
     return first, last
 
 
+def together(model: nn.Module) -> Any:
+    """Let the processes begin with the same weights; what averages these, called after every step, every `AVERAGED_EVERY` steps."""
+    from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
+
+    for parameter in model.parameters():
+        torch.distributed.broadcast(parameter.data, 0)
+    return PeriodicModelAverager(AVERAGED_EVERY, AVERAGED_EVERY - 1)
+
+
 def main() -> None:
     """Train, reporting loss and speed; save a folder that `from_pretrained` loads, then report on validation data."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -353,9 +365,7 @@ def main() -> None:
     parser.add_argument("--chinese", type=float, default=1.0, help="share of the Chinese ones among them")
     parser.add_argument("--altered", type=int, default=0, help="questions in a pass that are changed to have no answer")
     parser.add_argument("--articles", type=int, default=1, help="times that the articles' questions are in a pass")
-    parser.add_argument(
-        "--dropout", type=float, default=0.1, help="share of each layer's outputs; costs a tenth of the time"
-    )
+    parser.add_argument("--dropout", type=float, help="share of each layer's outputs, by default as the base has it")
     parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -374,7 +384,7 @@ def main() -> None:
         arguments.base,
         attn_implementation="eager",
         attention_probs_dropout_prob=0.0,
-        hidden_dropout_prob=arguments.dropout,
+        **({} if arguments.dropout is None else {"hidden_dropout_prob": arguments.dropout}),
     )
     if arguments.freeze_words:
         model.get_input_embeddings().requires_grad_(False)
@@ -397,7 +407,8 @@ def main() -> None:
         generator.seed(arguments.seed + int(done * 1000))
         print(f"resuming after {done:.2f} passes", flush=True)
 
-    averager = PeriodicModelAverager(AVERAGED_EVERY, AVERAGED_EVERY - 1) if workers > 1 else None
+    averager = together(model) if workers > 1 else None
+    torch.manual_seed(arguments.seed + worker)  # each process drops other outputs
     started = saved = time.monotonic()
     step = seen = 0
     losses: list[float] = []
@@ -451,7 +462,8 @@ def main() -> None:
                     f"{speed:.1f} examples/s {spent:.1f} min {progress:.0%}",
                     flush=True,
                 )
-            if time.monotonic() - saved > 300 and worker == 0:
+            averaged = workers == 1 or step % AVERAGED_EVERY == 0
+            if time.monotonic() - saved > 300 and worker == 0 and averaged:
                 saved = time.monotonic()
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done, "spent": spent}
                 torch.save(state, state_file.with_suffix(".new"))

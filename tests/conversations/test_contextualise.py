@@ -180,7 +180,28 @@ def test_a_chinese_question_that_stands_on_its_own_is_left_alone(question: str) 
 )
 def test_what_points_at_nothing_is_unresolved(question: str, language: Language) -> None:
     found = ask(question, language=language)
-    assert found.unresolved and not found.rewritten and found.query == question
+    assert found.unresolved and found.bare and not found.rewritten and found.query == question
+
+
+@pytest.mark.parametrize(
+    ("question", "language", "bare"),
+    [
+        ("How much does it cost per month?", "en", True),
+        ("What time does it open on Sunday?", "en", True),
+        ("How high do I fill it?", "en", True),
+        ("How old was she when she won the prize in Paris?", "en", True),
+        ("Which comic files does it read?", "en", False),
+        ("can i just put it on the carpet behind the sofa?", "en", False),
+        ("它支持蓝牙吗？", "zh", True),
+        ("它的保修期是多久？", "zh", True),
+        ("他毕业以后在哪家公司当过工程师？", "zh", True),
+        ("它叫我吃某种药，可信不", "zh", False),
+    ],
+)
+def test_what_points_at_nothing_may_still_say_enough(question: str, language: Language, bare: bool) -> None:
+    found = ask(question, language=language)
+    assert found.unresolved
+    assert found.bare == bare
 
 
 @pytest.mark.parametrize(
