@@ -2,7 +2,8 @@
 
 They were written for botkit, in English and in Chinese: public question sets ask about encyclopaedias in the words of the
 paragraph, while people ask a help centre in their own. Each line of `help_centres/*.jsonl` is a passage with the
-questions it answers (`plain` ones in its words, `paraphrase` ones in others) and near misses that it does not answer.
+questions it answers (`plain` ones in its words, `paraphrase` ones in others) and near misses that it does not answer. One
+organisation in seven is marked as held out, to validate and to calibrate on.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from botkit.messages import Language
 
 FOLDER: Final = Path(__file__).parent / "help_centres"
-EVERY: Final = 7
-"""One organisation of so many is held out, to validate and to calibrate on."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,17 @@ class Passage:
 
 
 def help_centres(language: Language, *, held_out: bool = False, folder: Path = FOLDER) -> list[Passage]:
-    """The passages in a language for training, or those of the held-out organisations; never one organisation in both.
-
-    One that only one of several files holds out is for training.
-    """
-    rows: list[dict[str, Any]] = []
-    trained: set[str] = set()
+    """The passages in a language for training, or the held-out ones; never one organisation in both."""
+    found = []
     for file in sorted(folder.glob(f"{language}*.jsonl")):
-        organisations: dict[str, int] = {}
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            number = organisations.setdefault(row["organisation"], len(organisations))
-            if number % EVERY != EVERY // 2:
-                trained.add(row["organisation"])
-            rows.append(row)
-    found = []
-    for row in rows:
-        if (row["organisation"] in trained) == held_out:
-            continue
-        text = row["passage"]
-        asked = []
-        for question in row["questions"]:
-            start = text.index(question["a"])
-            asked.append(Asked(question["q"], start, start + len(question["a"]), question["kind"]))
-        found.append(Passage(row["organisation"], row["heading"], text, tuple(asked), tuple(row["unanswerable"])))
+            if row.get("held_out", False) != held_out:
+                continue
+            text = row["passage"]
+            asked = []
+            for question in row["questions"]:
+                start = text.index(question["a"])
+                asked.append(Asked(question["q"], start, start + len(question["a"]), question["kind"]))
+            found.append(Passage(row["organisation"], row["heading"], text, tuple(asked), tuple(row["unanswerable"])))
     return found

@@ -54,9 +54,12 @@ def test_no_passage_is_a_copy_of_the_documents_that_ship() -> None:
 
 def test_reading_another_folder(tmp_path: Path) -> None:
     row = json.loads(next(iter(FOLDER.glob("en*.jsonl"))).read_text(encoding="utf-8").splitlines()[0])
-    (tmp_path / "en.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    kept = row | {"heading": "Another", "held_out": True}
+    (tmp_path / "en.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(kept)}\n", encoding="utf-8")
 
     (passage,) = help_centres("en", folder=tmp_path)
+    (held_out,) = help_centres("en", held_out=True, folder=tmp_path)
 
     assert passage.heading == row["heading"]
+    assert held_out.heading == "Another"
     assert help_centres("zh", folder=tmp_path) == []
