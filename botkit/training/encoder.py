@@ -4,9 +4,8 @@
 
 A question is drawn towards the passage, or the sentence, that answers it and away from the others of its batch (InfoNCE
 with in-batch negatives, van den Oord et al. 2018; Karpukhin et al. 2020). Half of the batches come from one document
-each, so that the negatives are hard; the texts of help centres are also drawn away from questions that they only seem to
-answer. English must not be lost while Chinese is learnt: on English texts the vectors may be held near those of a teacher
-(knowledge distillation, Reimers and Gurevych 2020).
+each, so that the negatives are hard. English must not be lost while Chinese is learnt: on English texts the vectors are
+also held near those of the encoder one started from (knowledge distillation, Reimers and Gurevych 2020).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from torch import Tensor, nn
 
 from botkit.messages import Language
 from botkit.text import enclosing_sentence
-from botkit.training.articles import articles
 from botkit.training.chinese_base import base_folder
-from botkit.training.help_centres import Passage, help_centres
+from botkit.training.help_centres import help_centres
 from botkit.training.reader import CROP_CHARACTERS, Question, crop, read_questions
 from botkit.training.small_talk import rows
 
@@ -48,8 +46,6 @@ class Pair:
     document: str
     answer: str
     """Pairs with the same answer are not negatives of each other."""
-    near_miss: str = ""
-    """A question that the text only seems to answer, if there is one."""
 
 
 def _pair(question: Question, generator: random.Random) -> Pair:
@@ -64,10 +60,8 @@ def _pair(question: Question, generator: random.Random) -> Pair:
     return Pair(question.question, text, question.title, question.context[question.start : question.end])
 
 
-def pairs(
-    data: Path, language: Language, generator: random.Random, public: int, of_articles: float = 0.0
-) -> list[Pair]:
-    """One pass over the pairs of a language: `public` of the public sets, all of the help centres, a share of the articles."""
+def pairs(data: Path, language: Language, generator: random.Random, public: int) -> list[Pair]:
+    """One pass over the pairs of a language: `public` of the public sets, and all of the help centres."""
     if language == "en":
         questions = read_questions(data / "qa/squad_train.jsonl.gz") + read_questions(data / "qa/qed_train.jsonl.gz")
         questions += generator.sample(read_questions(data / "qa/policyqa_train.jsonl.gz"), 1_000)
@@ -83,20 +77,13 @@ def pairs(
             for first, second in zip(asked[::2], asked[1::2], strict=False)
         ]
     found += small_talk
-    about = articles(language)
-    chosen = generator.sample(about, int(of_articles * len(about)))
-    return [
-        *generator.sample(found, min(public, len(found))),
-        *_support(help_centres(language), generator),
-        # the articles' near misses differ by a word: too fine for vectors of whole sentences
-        *(replace(pair, near_miss="") for pair in _support(chosen, generator)),
-    ]
+    return generator.sample(found, min(public, len(found))) + _support(language, generator)
 
 
-def _support(passages: Sequence[Passage], generator: random.Random) -> list[Pair]:
-    """Questions with the sentence or the passage that answers them, or another question for the same answer."""
+def _support(language: Language, generator: random.Random) -> list[Pair]:
+    """Questions to help centres with the sentence or the passage that answers them, or another question for the same answer."""
     found = []
-    for passage in passages:
+    for passage in help_centres(language):
         by_answer: dict[str, list[str]] = defaultdict(list)
         for asked in passage.asked:
             start, end = enclosing_sentence(passage.text, asked.start, asked.end)
@@ -106,8 +93,7 @@ def _support(passages: Sequence[Passage], generator: random.Random) -> list[Pair
                 text = sentence if generator.random() < 0.7 else passage.text
                 if generator.random() < 0.3:
                     text = f"{passage.organisation} › {passage.heading}\n{text}"
-                near = generator.choice(passage.unanswerable) if passage.unanswerable else ""
-                found.append(Pair(asked.question, text, passage.organisation, sentence, near))
+                found.append(Pair(asked.question, text, passage.organisation, sentence))
         for sentence, questions in by_answer.items():
             if len(questions) > 1:
                 first, second = generator.sample(questions, 2)
@@ -161,23 +147,13 @@ class Bilingual(nn.Module):
         return vectors
 
 
-def contrast(questions: Tensor, texts: Tensor, batch: Sequence[Pair], misses: Tensor | None = None) -> Tensor:
-    """Symmetric InfoNCE over a batch; pairs with the same answer do not repel each other.
-
-    `misses`, of shape (n, width), are the near misses of the pairs that have one, in order: each repels the text of its own
-    pair only, for another one of the document may answer it.
-    """
+def contrast(questions: Tensor, texts: Tensor, batch: Sequence[Pair]) -> Tensor:
+    """Symmetric InfoNCE over a batch; pairs with the same answer do not repel each other."""
     same = torch.tensor([[a.answer == b.answer or a.text == b.text for b in batch] for a in batch])
     same.fill_diagonal_(False)
     logits = (SCALE * questions @ texts.T).masked_fill(same, -1e4)
     wanted = torch.arange(len(batch))
-    asked = logits.T
-    if misses is not None:
-        have = torch.tensor([bool(pair.near_miss) for pair in batch])
-        near = torch.full((len(batch), 1), -1e4)
-        near[have] = SCALE * (texts[have] * misses).sum(dim=1, keepdim=True)
-        asked = torch.cat([asked, near], dim=1)
-    across = nn.functional.cross_entropy(logits, wanted) + nn.functional.cross_entropy(asked, wanted)
+    across = nn.functional.cross_entropy(logits, wanted) + nn.functional.cross_entropy(logits.T, wanted)
     return across / 2
 
 
@@ -215,10 +191,6 @@ def main() -> None:
     parser.add_argument("--last-rate", type=float, default=0.0, help="learning rate at the end, as a share of the peak")
     parser.add_argument("--english", type=float, default=0.35, help="share of English batches")
     parser.add_argument("--public", type=int, default=100_000, help="pairs of the public sets in a pass")
-    parser.add_argument(
-        "--articles-share", type=float, default=0.0, help="share of the articles in a pass, from 0 to 1"
-    )
-    parser.add_argument("--near-misses", action="store_true", help="draw texts away from what they only seem to answer")
     parser.add_argument("--distillation", type=float, default=3.0, help="weight of staying near the teacher")
     parser.add_argument(
         "--english-weights", action="store_true", help="the teacher's transformer with the base's characters"
@@ -234,8 +206,7 @@ def main() -> None:
 
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
-    # "eager": see reader.py; without dropout it is the fastest on CPUs in bfloat16
-    plain = {"attn_implementation": "eager", "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
+    plain = {"attn_implementation": "sdpa", "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
     teacher = None
     if arguments.teacher != "none":
         folder = base_folder(arguments.teacher)
@@ -271,14 +242,11 @@ def main() -> None:
         batch = next(sources[language], None)
         if batch is None:
             sources[language] = batches(
-                pairs(arguments.data, language, generator, arguments.public, arguments.articles_share),
-                arguments.batch,
-                generator,
+                pairs(arguments.data, language, generator, arguments.public), arguments.batch, generator
             )
             batch = next(sources[language])
         questions, texts = model([p.question for p in batch]), model([p.text for p in batch])
-        near = [p.near_miss for p in batch if p.near_miss] if arguments.near_misses else []
-        loss = contrast(questions, texts, batch, model(near) if near else None)
+        loss = contrast(questions, texts, batch)
         losses[language] += 0.05 * (loss.item() - losses[language])
         if language == "en" and teacher is not None:
             with torch.no_grad():

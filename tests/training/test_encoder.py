@@ -31,19 +31,6 @@ def test_texts_with_the_same_answer_do_not_repel_each_other() -> None:
     assert contrast(vectors, vectors, other) == pytest.approx(0.693, abs=1e-3)
 
 
-def test_texts_are_drawn_away_from_questions_that_they_do_not_answer() -> None:
-    pairs = [
-        Pair("question 0", "text 0", "Shop", "answer 0"),
-        Pair("question 1", "text 1", "Shop", "answer 1", "a miss"),
-    ]
-    vectors = torch.eye(3)[:2]
-    far, near, nearer_another = torch.tensor([[0.0, 0.0, 1.0]]), vectors[1:], vectors[:1]
-    assert contrast(vectors, vectors, pairs, far) == pytest.approx(0, abs=1e-3)
-    # as near to its text as that one's own question: ln 2 for one of two texts, in one of two directions
-    assert contrast(vectors, vectors, pairs, near) == pytest.approx(0.693 / 4, abs=1e-3)
-    assert contrast(vectors, vectors, pairs, nearer_another) == pytest.approx(0, abs=1e-3), "another text may answer it"
-
-
 def test_half_of_the_batches_are_of_one_document() -> None:
     pairs = [Pair(f"q{n}", f"t{n}", f"document {n % 10}", str(n)) for n in range(800)]
 
