@@ -8,7 +8,7 @@ are plausible, all are returned, and whoever searches keeps the one that the doc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from botkit.conversations import chinese, english
@@ -50,23 +50,19 @@ class Contextualiser:
         for number, whole in enumerate(history):
             turn = Turn(whole.role, whole.text[:LONGEST_QUERY])
             if number >= first and turn.role == "user" and rules.is_question(turn.text):
-                asked = _one(rules.rewrite, rules.says_enough, turn.text, asked, _answer(before)).query
+                asked = _one(rules.rewrite, turn.text, asked, _answer(before)).query
             before.append(turn)
-        return _one(rules.rewrite, rules.says_enough, question, asked, _answer(before))
+        found = _one(rules.rewrite, question, asked, _answer(before))
+        return replace(found, bare=found.unresolved and not rules.says_enough(question))
 
 
 def _one(
-    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]],
-    says_enough: Callable[[str], bool],
-    question: str,
-    asked: str,
-    answer: str,
+    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]], question: str, asked: str, answer: str
 ) -> Resolution:
     queries, antecedents, points = rewrite(question, asked, answer)
     different = [query for query in dict.fromkeys(queries) if query and query != question]
     if not different:
-        unresolved = points and not asked
-        return Resolution(question, unresolved=unresolved, bare=unresolved and not says_enough(question))
+        return Resolution(question, unresolved=points and not asked)
     chosen, *others = different
     if question in queries:
         others.append(question)

@@ -339,7 +339,7 @@ def token_span(
     return first, last
 
 
-def together(model: nn.Module) -> Any:
+def averaging(model: nn.Module) -> Any:
     """Let the processes begin with the same weights; what averages these, called after every step, every `AVERAGED_EVERY` steps."""
     from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
 
@@ -407,7 +407,7 @@ def main() -> None:
         generator.seed(arguments.seed + int(done * 1000))
         print(f"resuming after {done:.2f} passes", flush=True)
 
-    averager = together(model) if workers > 1 else None
+    averager, every = (averaging(model), AVERAGED_EVERY) if workers > 1 else (None, 1)
     torch.manual_seed(arguments.seed + worker)  # each process drops other outputs
     started = saved = time.monotonic()
     step = seen = 0
@@ -428,7 +428,7 @@ def main() -> None:
         )
         for batch in batches(questions, tokenizer, arguments.tokens, generator, workers, worker):
             spent = spent_before + (time.monotonic() - started) / 60
-            if step % AVERAGED_EVERY == 0 or workers == 1:
+            if step % every == 0:
                 progress = max(done / arguments.passes, spent / arguments.minutes)
                 if workers > 1:  # one clock for all, so that they end at the same step
                     clock = torch.tensor([progress], dtype=torch.float64)
@@ -462,8 +462,7 @@ def main() -> None:
                     f"{speed:.1f} examples/s {spent:.1f} min {progress:.0%}",
                     flush=True,
                 )
-            averaged = workers == 1 or step % AVERAGED_EVERY == 0
-            if time.monotonic() - saved > 300 and worker == 0 and averaged:
+            if time.monotonic() - saved > 300 and worker == 0 and step % every == 0:
                 saved = time.monotonic()
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "done": done, "spent": spent}
                 torch.save(state, state_file.with_suffix(".new"))

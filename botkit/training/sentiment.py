@@ -133,7 +133,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
     parser.add_argument("--chinese", type=int, default=12_000, help="Chinese reviews in a pass")
     parser.add_argument("--tweets", type=int, help="tweets in a pass; all by default")
-    parser.add_argument("--sst2", type=int, default=1, help="times that the sentences of SST-2 are in a pass")
     parser.add_argument("--neutral", type=int, default=5_000, help="plain questions in a pass")
     parser.add_argument("--tones", type=int, default=8, help="times that the lines of tones.jsonl are in a pass")
     parser.add_argument("--films", type=int, default=2, help="times that the sentences of films.jsonl are in a pass")
@@ -180,7 +179,7 @@ def main() -> None:
     while progress < 1:
         examples = [
             *read_examples(folder / "en_tweets_train.jsonl.gz", arguments.tweets, generator),
-            *(read_examples(folder / "en_sst2_train.jsonl.gz", None, generator) * arguments.sst2),
+            *read_examples(folder / "en_sst2_train.jsonl.gz", None, generator),
             *read_examples(folder / "zh_reviews_train.jsonl.gz", arguments.chinese, generator),
             *neutral_examples(arguments.data, arguments.neutral, generator),
             *customer_questions(),
