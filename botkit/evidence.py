@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.models import Encoder, Reader, Span
-from botkit.text import enclosing_sentence
+from botkit.text import enclosing_sentence, sentences
 
 SPANS_PER_PASSAGE: Final = 2
 _LOOKED_AT: Final = 5
@@ -103,15 +103,3 @@ class Examiner:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return np.stack([known[text] for text in texts])
-
-
-def sentences(passage: str) -> Iterator[tuple[int, int]]:
-    """The places of a passage's sentences."""
-    at = 0
-    while at < len(passage):
-        if passage[at].isspace():
-            at += 1
-            continue
-        start, end = enclosing_sentence(passage, at, at + 1)
-        yield start, end
-        at = max(end, at + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from botkit.messages import Language
 
@@ -128,3 +128,24 @@ def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
     while right > end and text[right - 1].isspace():
         right -= 1
     return left, right
+
+
+def sentences(text: str) -> Iterator[tuple[int, int]]:
+    """The ranges of a text's sentences, blanks trimmed."""
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        start, end = enclosing_sentence(text, at, at + 1)
+        yield start, end
+        at = max(end, at + 1)
+
+
+def neighbourhood(text: str, start: int, end: int, before: int = 1, after: int = 1) -> tuple[int, int]:
+    """The range of the sentences that hold text[start:end], with `before` sentences before and `after` behind them."""
+    places = list(sentences(text))
+    held = [n for n, (left, right) in enumerate(places) if left < end and right > start]
+    if not held:
+        return 0, len(text)
+    return places[max(0, held[0] - before)][0], places[min(len(places) - 1, held[-1] + after)][1]

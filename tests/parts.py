@@ -12,13 +12,12 @@ from botkit.conversations.sqlite import SQLiteConversationStore
 from botkit.decision import FEATURES, Calibration
 from botkit.engine import Engine
 from botkit.errors import GeneratorError
-from botkit.evidence import sentences
 from botkit.knowledge.base import Knowledge
 from botkit.language import detect
 from botkit.messages import Language, Sentiment, Turn
 from botkit.models import Sampling, Span
 from botkit.parts import Parts
-from botkit.text import terms
+from botkit.text import sentences, terms
 from tests.knowledge.encoders import WordEncoder, count_tokens
 
 SHOP = """# Harbour shop

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botkit.evidence import Examiner, sentences
+from botkit.evidence import Examiner
+from botkit.text import sentences
 from tests.knowledge.encoders import WordEncoder
 from tests.parts import OverlapReader
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botkit.language import detect
-from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, same_words, terms
+from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, neighbourhood, same_words, terms
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,22 @@ def test_a_sentence_always_holds_its_span(text: str, data: st.DataObject) -> Non
 )
 def test_the_same_words(first: str, second: str, same: bool) -> None:
     assert same_words(first, second) is same
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(0, 0, "Two is here."), (1, 1, "One. Two is here. Three."), (5, 5, "One. Two is here. Three. Four.")],
+)
+def test_the_neighbourhood_of_a_span_ends_at_sentences(before: int, after: int, expected: str) -> None:
+    text = "One. Two is here. Three. Four."
+    start = text.index("is")
+
+    left, right = neighbourhood(text, start, start + 2, before, after)
+
+    assert text[left:right] == expected
+
+
+def test_the_neighbourhood_of_a_span_over_two_sentences_begins_at_the_first_of_them() -> None:
+    text = "一。二。三。四。五。"
+
+    assert neighbourhood(text, 2, 5, 1, 0) == (0, 6)

@@ -21,7 +21,7 @@ class Span:
     """A candidate answer inside one passage.
 
     `start` and `end` are character offsets in `passages[passage]`. `score` is the sum of the start and end
-    logits, `no_answer_score` the same sum at the null position, of the window the span was found in.
+    logits, `no_answer_score` the same sum at the null position, of the window the span was found in, or the mean of two looks.
     """
 
     passage: int
@@ -30,6 +30,10 @@ class Span:
     text: str
     score: float
     no_answer_score: float
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether both share a character."""
+        return self.passage == other.passage and self.start < other.end and other.start < self.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,19 @@
 The model is a pair classifier over tokens (Devlin et al. 2019): question, then passage, a start and an end logit for
 each token; the sum at the first position ([CLS]) stands for "no answer here" (Rajpurkar et al. 2018). A passage that
 does not fit is read in windows that overlap by a stride.
+
+The best spans are then looked at again, each with the sentences beside it only, and count with the mean of both looks: a
+model sees more of a few sentences than of a long passage, and errs differently there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +25,7 @@ from botkit.models import Span
 from botkit.models.manifest import GRAPH, read_manifest, read_model_config
 from botkit.models.pretrained import load_pretrained
 from botkit.models.runtime import Forward, Integers, OnnxForward, load_tokenizer, run_each
+from botkit.text import neighbourhood
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -29,6 +34,11 @@ STRIDE: Final = 128
 """Tokens of a passage that two neighbouring windows share."""
 LONGEST_ANSWER: Final = {"en": 30, "zh": 60}
 """Tokens of an answer, by the language of its passage. A Chinese token is a character."""
+
+Logits: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
+
+CLOSER_LOOKS: Final = 4
+"""Spans, of all passages, that are looked at again."""
 
 _WORD: Final = re.compile(r"[^\W_㐀-鿿豈-﫿぀-ヿ가-힣]+")
 """A run of letters and digits of a script that puts blanks between words."""
@@ -47,6 +57,7 @@ class ExtractiveReader:
         pad_id: int = 0,
         stride: int = STRIDE,
         threshold: float = 0.0,
+        closer_looks: int = CLOSER_LOOKS,
     ) -> None:
         """`forward` returns (start logits, end logits), each of shape (batch, tokens)."""
         self.name = name
@@ -56,10 +67,11 @@ class ExtractiveReader:
         self._max_length = max_length
         self._pad_id = pad_id
         self._stride = stride
+        self._closer_looks = closer_looks
         self._special_tokens = tokenizer.num_special_tokens_to_add(True)
 
     @classmethod
-    def onnx(cls, folder: Path, *, threads: int = 0) -> ExtractiveReader:
+    def onnx(cls, folder: Path, *, threads: int = 0, closer_looks: int = CLOSER_LOOKS) -> ExtractiveReader:
         """A reader in botkit's form; raises `ModelError`."""
         manifest = read_manifest(folder, "reader")
         pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
@@ -71,6 +83,7 @@ class ExtractiveReader:
             max_length=manifest.max_length,
             pad_id=pad_id,
             threshold=manifest.threshold,
+            closer_looks=closer_looks,
         )
 
     @classmethod
@@ -94,16 +107,53 @@ class ExtractiveReader:
         A question of more than half the model's length counts with its first tokens; a blank one has no answers.
         """
         windows = list(self._windows(question, passages))
+        grids: dict[int, list[Grid]] = defaultdict(list)
+        first: dict[int, Scores] = {}
+        for window, (start, end) in self._run(windows):
+            passage = passages[window.passage]
+            grids[window.passage].append(score_window(start, end, window, LONGEST_ANSWER[detect(passage)]))
+            if self._closer_looks:
+                first.setdefault(window.passage, Scores.of_nothing(len(passage))).add(start, end, window)
+        spans = [span for i, of_passage in grids.items() for span in best_spans(i, passages[i], of_passage, top_k)]
+        spans.sort(key=_by_margin)
+        if self._closer_looks:
+            spans = self._look_closer(question, passages, spans, first)
+        return spans
+
+    def _look_closer(
+        self, question: str, passages: Sequence[str], spans: Sequence[Span], first: Mapping[int, Scores]
+    ) -> list[Span]:
+        """Replace the best spans by the best ones among the sentences around them, by the mean score of both looks."""
+        near: dict[tuple[int, int, int], None] = {}
+        wanted: dict[int, int] = defaultdict(int)
+        kept = list(spans[self._closer_looks :])
+        for span in spans[: self._closer_looks]:
+            left, right = neighbourhood(passages[span.passage], span.start, span.end)
+            if (left, right) == (0, len(passages[span.passage])):
+                kept.append(span)
+            else:
+                near[span.passage, left, right] = None
+                wanted[span.passage] += 1
+        places = list(near)
+        windows = list(self._windows(question, [passages[number][left:right] for number, left, right in places]))
+        grids: dict[int, list[Grid]] = defaultdict(list)
+        for window, logits in self._run(windows):
+            number, left, _ = places[window.passage]
+            moved = replace(window, passage=number, starts=window.starts + left, ends=window.ends + left)
+            start, end = first[number].mean_with(*logits, moved)
+            grids[number].append(score_window(start, end, moved, LONGEST_ANSWER[detect(passages[number])]))
+        again = [span for i, found in grids.items() for span in best_spans(i, passages[i], found, wanted[i])]
+        kept = [span for span in kept if not any(span.overlaps(other) for other in again)]
+        return sorted([*again, *kept], key=_by_margin)
+
+    def _run(
+        self, windows: Sequence[Window]
+    ) -> Iterator[tuple[Window, tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+        """Each window with its start and end logits, of shape (tokens,)."""
         logits = run_each(self._forward, [window.encoding for window in windows], self._pad_id)
-        grids: dict[int, list[Grid]] = {}
         for window, (start, end) in zip(windows, logits, strict=True):
             length = len(window.encoding)
-            passage = passages[window.passage]
-            grid = score_window(start[:length], end[:length], window, LONGEST_ANSWER[detect(passage)])
-            grids.setdefault(window.passage, []).append(grid)
-        spans = [span for i, of_passage in grids.items() for span in best_spans(i, passages[i], of_passage, top_k)]
-        spans.sort(key=lambda span: span.no_answer_score - span.score)
-        return spans
+            yield window, (start[:length], end[:length])
 
     def _windows(self, question: str, passages: Sequence[str]) -> Iterator[Window]:
         """The pairs of question and part of a passage that the model sees, in the passages' order."""
@@ -148,6 +198,40 @@ class Window:
         return cls(passage, encoding, starts, ends, readable & ~inside[starts], readable & ~inside[ends])
 
 
+@dataclass(slots=True)
+class Scores:
+    """How well an answer begins and ends at each offset of a passage, above no answer; -inf where none may.
+
+    `start` and `end` are of shape (characters + 1,). Where windows overlap the better score counts, and of their scores of
+    no answer the least.
+    """
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    no_answer: float = np.inf
+
+    @classmethod
+    def of_nothing(cls, characters: int) -> Scores:
+        """Those of a passage of which no window was seen."""
+        return cls(np.full(characters + 1, -np.inf), np.full(characters + 1, -np.inf))
+
+    def add(self, start: NDArray[np.float32], end: NDArray[np.float32], window: Window) -> None:
+        """Take in a window's logits, of shape (tokens,)."""
+        np.maximum.at(self.start, window.starts[window.may_start], (start - start[0])[window.may_start])
+        np.maximum.at(self.end, window.ends[window.may_end], (end - end[0])[window.may_end])
+        self.no_answer = min(self.no_answer, float(start[0]) + float(end[0]))
+
+    def mean_with(
+        self, start: NDArray[np.float32], end: NDArray[np.float32], window: Window
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A window's logits, each the mean with what was seen at its offset before."""
+        no_answer = (self.no_answer + float(start[0]) + float(end[0])) / 2
+        starts = (self.start[window.starts] + start - start[0] + no_answer) / 2
+        ends = (self.end[window.ends] + end - end[0] + no_answer) / 2
+        starts[0] = ends[0] = no_answer / 2
+        return starts, ends
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """Every span of a window: `margins[i, j]` is the score above no answer of the span from token i to token i + j.
@@ -169,7 +253,7 @@ def inside_words(passage: str) -> NDArray[np.bool_]:
     return inside
 
 
-def score_window(start: NDArray[np.float32], end: NDArray[np.float32], window: Window, longest: int) -> Grid:
+def score_window(start: Logits, end: Logits, window: Window, longest: int) -> Grid:
     """Score all spans of at most `longest` tokens; `start` and `end` are the window's logits, of shape (tokens,)."""
     tokens = len(start)
     width = min(longest, tokens)
@@ -205,3 +289,7 @@ def best_spans(number: int, passage: str, grids: Sequence[Grid], top_k: int) -> 
             score = margin + grid.no_answer_score
             found.append(Span(number, start, start + len(text), text, score, grid.no_answer_score))
     return found
+
+
+def _by_margin(span: Span) -> float:
+    return span.no_answer_score - span.score

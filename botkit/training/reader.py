@@ -21,7 +21,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from botkit.messages import LANGUAGES, Language
-from botkit.text import coverage, enclosing_sentence, terms
+from botkit.text import coverage, enclosing_sentence, neighbourhood, sentences, terms
 from botkit.training.articles import articles
 from botkit.training.help_centres import Asked, Passage, help_centres
 from botkit.training.small_talk import rows
@@ -102,6 +102,27 @@ def crop(question: Question, generator: random.Random, limit: int) -> Question:
         return Question(question.question, context, None, 0, question.title, question.language)
     return Question(
         question.question, context, question.start - cut, question.end - cut, question.title, question.language
+    )
+
+
+def closer(question: Question, generator: random.Random) -> Question:
+    """The question with the sentence that answers it, or shares most words with it, and none or one beside it on either side.
+
+    It is what `botkit.models.reader` sees at its second look.
+    """
+    context = question.context
+    if question.start is None:
+        wanted = terms(question.question, question.language)
+        shared = {
+            place: coverage(wanted, terms(context[slice(*place)], question.language)) for place in sentences(context)
+        }
+        place = max(shared, key=lambda place: shared[place], default=(0, len(context)))
+    else:
+        place = question.start, question.end
+    left, right = neighbourhood(context, *place, generator.randint(0, 1), generator.randint(0, 1))
+    start = None if question.start is None else question.start - left
+    return replace(
+        question, context=context[left:right], start=start, end=question.end - left if start is not None else 0
     )
 
 
@@ -235,12 +256,14 @@ def mixture(
     chinese_share: float = 1.0,
     altered: int = 0,
     of_articles: int = 1,
+    near: float = 0.0,
 ) -> Iterator[Question]:
     """One pass over the training questions, cropped, in random order. Another call gives other crops and negatives.
 
     `public` is the share of the public sets' questions that is drawn, `chinese_share` of the Chinese ones among them;
     those to help centres and about the articles written for botkit are always all there. `altered` SQuAD questions, and half as many short ones, are also there
-    changed, so that their passages no longer answer them. The articles' questions are there `of_articles` times.
+    changed, so that their passages no longer answer them. The articles' questions are there `of_articles` times. Of all, the
+    share `near` is seen with a few sentences only (see `closer`).
     """
     squad = read_questions(data / "qa/squad_train.jsonl.gz")
     chinese = read_questions(data / "qa/zh_cmrc_train.jsonl.gz")
@@ -268,6 +291,9 @@ def mixture(
         chosen += help_centre_questions(language, generator) + of_articles * article_questions(language)
     generator.shuffle(chosen)
     for question in chosen:
+        if generator.random() < near:
+            yield closer(question, generator)
+            continue
         limit = CROP_CHARACTERS[question.language]
         whole = question.language == "en" and generator.random() < 0.2
         yield question if whole else crop(question, generator, int(limit * generator.uniform(0.7, 1.15)))
@@ -365,6 +391,7 @@ def main() -> None:
     parser.add_argument("--chinese", type=float, default=1.0, help="share of the Chinese ones among them")
     parser.add_argument("--altered", type=int, default=0, help="questions in a pass that are changed to have no answer")
     parser.add_argument("--articles", type=int, default=1, help="times that the articles' questions are in a pass")
+    parser.add_argument("--near", type=float, default=0.0, help="share of questions that see a few sentences only")
     parser.add_argument("--dropout", type=float, help="share of each layer's outputs, by default as the base has it")
     parser.add_argument("--freeze-words", action="store_true", help="leave the word embeddings as they are")
     parser.add_argument("--seed", type=int, default=1)
@@ -424,6 +451,7 @@ def main() -> None:
                 arguments.chinese,
                 arguments.altered,
                 arguments.articles,
+                arguments.near,
             )
         )
         for batch in batches(questions, tokenizer, arguments.tokens, generator, workers, worker):

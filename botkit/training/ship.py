@@ -21,11 +21,10 @@ from botkit.evaluation.generator import evaluate_generator
 from botkit.evaluation.reader import evaluate_reader
 from botkit.evaluation.scored import Scored, intervals
 from botkit.evaluation.sentiment import evaluate_sentiment
-from botkit.evidence import sentences
 from botkit.messages import LANGUAGES, Language
 from botkit.models import Reader
 from botkit.models.registry import BUILTIN_FOLDER
-from botkit.text import enclosing_sentence
+from botkit.text import enclosing_sentence, sentences
 from botkit.training.articles import articles
 from botkit.training.export import Card, export, write_card
 from botkit.training.help_centres import help_centres

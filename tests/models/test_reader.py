@@ -32,6 +32,11 @@ def reader(reader_model: TinyModel) -> ExtractiveReader:
     return ExtractiveReader.onnx(reader_model.folder)
 
 
+@pytest.fixture(scope="module")
+def single_look(reader_model: TinyModel) -> ExtractiveReader:
+    return ExtractiveReader.onnx(reader_model.folder, closer_looks=0)
+
+
 def reference(
     model: TinyModel, question: str, passages: list[str], top_k: int, *, max_length: int = 24, stride: int = 128
 ) -> list[Span]:
@@ -75,9 +80,9 @@ def cuts(text: str, offset: int) -> bool:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(passage_texts, max_size=4), st.integers(1, 4))
 def test_spans_are_those_of_an_exhaustive_search(
-    reader: ExtractiveReader, reader_model: TinyModel, passages: list[str], top_k: int
+    single_look: ExtractiveReader, reader_model: TinyModel, passages: list[str], top_k: int
 ) -> None:
-    found = reader.read("who founded it", passages, top_k=top_k)
+    found = single_look.read("who founded it", passages, top_k=top_k)
     expected = reference(reader_model, "who founded it", passages, top_k)
     assert [round(span.score, 4) for span in found] == [round(span.score, 4) for span in expected]
     # equal tokens have equal scores, so that the places may differ where a token comes twice
@@ -132,6 +137,54 @@ def _make_favourite(model: TinyModel, word: str) -> ExtractiveReader:
             return table[ids, 0], table[ids, 1]
 
     return ExtractiveReader("favourite", Favourite(), tokenizer, max_length=24, stride=4)
+
+
+def _of_two_minds(model: TinyModel, closer_looks: int) -> ExtractiveReader:
+    """Prefers "bad" in a long text, and "good" in a short one; each look has its own score of no answer."""
+    tokenizer = load_tokenizer(model.folder)
+
+    class OfTwoMinds:
+        inputs = frozenset({"input_ids"})
+
+        def __call__(self, feeds: object) -> tuple[NDArray[np.float32], ...]:
+            ids: NDArray[np.int64] = feeds["input_ids"]  # type: ignore[index]
+            far = ids.shape[1] > 30
+            logits = np.full(ids.shape, -9, dtype=np.float32)
+            for word, score in (("bad", 5 if far else 1), ("good", 4 if far else 6), ("[CLS]", 1 if far else 2)):
+                logits[ids == tokenizer.token_to_id(word)] = score
+            return logits, logits
+
+    return ExtractiveReader("two minds", OfTwoMinds(), tokenizer, max_length=64, closer_looks=closer_looks)
+
+
+def test_the_best_spans_count_with_the_mean_of_two_looks(reader_model: TinyModel) -> None:
+    passage = "The river is long. " * 6 + "It is bad. It is good. It is long. The river is long."
+
+    (far,) = _of_two_minds(reader_model, 0).read("who", [passage], top_k=1)
+    assert (far.text, far.score, far.no_answer_score) == ("bad", 10, 2)
+
+    (near,) = _of_two_minds(reader_model, 1).read("who", [passage], top_k=1)
+    assert (near.text, near.start) == ("good", passage.index("good"))
+    assert near.score - near.no_answer_score == pytest.approx(((8 - 2) + (12 - 4)) / 2)
+    assert near.no_answer_score == pytest.approx((2 + 4) / 2)
+
+
+def test_spans_beyond_the_closer_looks_stay_as_they_were(reader_model: TinyModel) -> None:
+    """Two passages, one closer look: it goes to the first of two equals, and the other keeps its first score."""
+    passage = "The river is long. " * 6 + "It is bad. The river is long. The river is long."
+
+    spans = _of_two_minds(reader_model, 1).read("who", [passage, passage], top_k=1)
+
+    assert [(span.passage, span.text) for span in spans] == [(1, "bad"), (0, "bad")]
+    assert [span.score - span.no_answer_score for span in spans] == [pytest.approx(8), pytest.approx((8 - 2) / 2)]
+
+
+def test_a_passage_of_few_sentences_is_looked_at_once(reader_model: TinyModel) -> None:
+    passage = "The river is bad and the river is long. It is good."
+
+    once, twice = (_of_two_minds(reader_model, looks).read("who", [passage]) for looks in (0, 4))
+
+    assert once == twice
 
 
 def test_a_span_is_no_part_of_a_word(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from botkit.training import reader as training  # noqa: E402
 from botkit.training.help_centres import Asked, Passage  # noqa: E402
 from botkit.training.reader import (  # noqa: E402
     Question,
+    closer,
     crop,
     hard_negatives,
     help_centre_questions,
@@ -42,6 +43,34 @@ def test_a_crop_is_shorter_and_still_holds_the_answer_at_the_given_place(answer:
     assert len(cropped.context) <= 50 < len(CONTEXT)
     assert cropped.start is not None
     assert cropped.context[cropped.start : cropped.end] == answer
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_closer_view_holds_the_answer_and_at_most_a_sentence_on_either_side(seed: int) -> None:
+    near = closer(asked("at ten"), random.Random(seed))
+
+    assert near.start is not None
+    assert near.context[near.start : near.end] == "at ten"
+    assert near.context in {
+        " ".join(sentences)
+        for sentences in (
+            ["The shop opens at ten."],
+            ["Lamps cost nine euros.", "The shop opens at ten."],
+            ["The shop opens at ten.", "Parcels leave on Monday."],
+            ["Lamps cost nine euros.", "The shop opens at ten.", "Parcels leave on Monday."],
+        )
+    }
+
+
+def test_a_closer_view_for_an_unanswerable_question_is_of_the_sentence_that_shares_its_words() -> None:
+    views = {
+        closer(Question("When do parcels leave the house?", CONTEXT, None, 0, "Shop", "en"), random.Random(seed))
+        for seed in range(8)
+    }
+
+    assert len(views) > 1
+    assert all(view.start is None and "Parcels leave on Monday." in view.context for view in views)
+    assert not any("Lamps" in view.context for view in views)
 
 
 def test_an_answer_becomes_its_first_and_last_token_and_a_missing_one_the_first_token() -> None:
