@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--chinese", type=int, default=12_000, help="Chinese reviews in a pass")
     parser.add_argument("--tweets", type=int, help="tweets in a pass; all by default")
     parser.add_argument("--neutral", type=int, default=5_000, help="plain questions in a pass")
+    parser.add_argument("--customers", type=int, default=3_000, help="plain questions to help centres in a pass")
     parser.add_argument("--tones", type=int, default=8, help="times that the lines of tones.jsonl are in a pass")
     parser.add_argument("--films", type=int, default=2, help="times that the sentences of films.jsonl are in a pass")
     parser.add_argument("--people", type=int, default=1_200, help="sentences about people of all kinds in a pass")
@@ -174,6 +175,7 @@ def main() -> None:
     step = seen = 0
     done = progress = 0.0
     losses: list[float] = []
+    customers = customer_questions()
     people = [Example(text, LABELS.index(tone), has_neutral=True) for text, tone in about_people()]
     model.train()
     while progress < 1:
@@ -182,7 +184,7 @@ def main() -> None:
             *read_examples(folder / "en_sst2_train.jsonl.gz", None, generator),
             *read_examples(folder / "zh_reviews_train.jsonl.gz", arguments.chinese, generator),
             *neutral_examples(arguments.data, arguments.neutral, generator),
-            *customer_questions(),
+            *generator.sample(customers, min(arguments.customers, len(customers))),
             *(films() * arguments.films),
             *(tones() * arguments.tones),
             *generator.sample(people, min(arguments.people, len(people))),
