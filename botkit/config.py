@@ -98,7 +98,10 @@ class AnswerConfig(Section):
         None, ge=0, le=1, description="Least probability of being right; empty for the calibrated default."
     )
     clarify_margin: float = Field(
-        0.05, ge=0, le=1, description="Two readings closer than this lead to a question back; 0 never asks."
+        0.05,
+        ge=0,
+        le=1,
+        description="Two readings whose confidences differ by less than this share of the better one lead to a question back; 0 never asks.",
     )
     closest_sources: int = Field(3, ge=0, le=10, description="Sources shown with an I-don't-know.")
     small_talk: bool = Field(True, description="Let the generator chat when a message is small talk.")

@@ -54,6 +54,8 @@ SAME_QUESTION: Final = 0.97
 SMALL_TALK_SURE: Final = 0.9
 """Probability from which a message is small talk whatever the documents say, and is not searched for."""
 _SMALL_TALK_LIKELY: Final = 0.5
+_OWN_LANGUAGE: Final = 0.5
+"""What share of the likeliest candidate's confidence is enough for one in the question's language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ def decide(
     `unresolved` whether it refers to something that nobody mentioned, `bare` whether it tells little else.
     """
     threshold = calibration.threshold[language] if config.threshold is None else config.threshold
-    best = ranked[0] if ranked else None
+    best = _best(ranked, language, threshold)
     confidence = best.confidence if best else 0.0
     chats = config.small_talk
 
@@ -258,7 +260,7 @@ def decide(
         if rival:
             return Decision(
                 "clarify",
-                f"two readings within {config.clarify_margin:.2f}: {confidence:.2f} and {rival.confidence:.2f}",
+                f"two readings within {config.clarify_margin:.0%}: {confidence:.2f} and {rival.confidence:.2f}",
                 confidence,
                 (best, rival),
             )
@@ -278,13 +280,27 @@ def small_talk_decision(probability: float) -> Decision:
     return Decision("chat", f"small talk: {probability:.2f} ≥ {SMALL_TALK_SURE}", probability)
 
 
+def _best(ranked: Sequence[Candidate], language: Language, threshold: float) -> Candidate | None:
+    """The likeliest candidate, or rather one in the question's language that can be said and is not much less likely.
+
+    The same thing is often told in both languages, and people want to read it in theirs.
+    """
+    if not ranked:
+        return None
+    likeliest = ranked[0]
+    own = next((candidate for candidate in ranked if candidate.hit.chunk.language == language), likeliest)
+    return own if own.confidence >= max(threshold, _OWN_LANGUAGE * likeliest.confidence) else likeliest
+
+
 def _rival(best: Candidate, ranked: Sequence[Candidate], threshold: float, margin: float) -> Candidate | None:
-    """A candidate as good as the best that says something else under another heading."""
+    """A candidate as good as the best, but for a share `margin`, that says something else in its language under another heading."""
     if margin == 0:
         return None
     said = best.span.text.casefold()
-    for candidate in ranked[1:]:
-        if candidate.confidence < threshold or best.confidence - candidate.confidence >= margin:
+    for candidate in ranked:
+        if candidate is best or candidate.hit.chunk.language != best.hit.chunk.language:
+            continue
+        if candidate.confidence < threshold or candidate.confidence <= (1 - margin) * best.confidence:
             return None
         elsewhere = (candidate.hit.chunk.document, candidate.hit.chunk.heading) != (
             best.hit.chunk.document,

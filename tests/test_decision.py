@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,42 @@ def test_a_message_that_says_enough_is_answered_although_it_points_at_something(
 def test_the_configured_threshold_wins_over_the_calibrated_one() -> None:
     assert route([candidate(0.3)], threshold=0.2) == "answer"
     assert route([candidate(0.8)], threshold=0.9) == "unknown"
+
+
+def test_what_makes_a_rival_is_how_near_it_comes_to_the_better_one_not_the_difference_alone() -> None:
+    settings = {"threshold": 0.1}
+
+    assert route([candidate(0.2, "nine"), candidate(0.16, "ten", 2, "K")], **settings) == "answer"
+    assert route([candidate(0.2, "nine"), candidate(0.195, "ten", 2, "K")], **settings) == "clarify"
+
+
+def in_chinese(confidence: float, text: str) -> Candidate:
+    one = candidate(confidence, text, 2, "K")
+    return replace(one, hit=replace(one.hit, chunk=replace(one.hit.chunk, language="zh")))
+
+
+def chosen(*ranked: Candidate) -> tuple[str, tuple[str, ...]]:
+    decision = decide(
+        ranked,
+        language="en",
+        small_talk=0.0,
+        unresolved=False,
+        config=AnswerConfig(),
+        calibration=calibration(0.3),
+    )
+    return decision.route, tuple(one.span.text for one in decision.candidates)
+
+
+def test_of_two_languages_that_of_the_question_is_preferred_where_it_may_be_said_and_is_half_as_likely() -> None:
+    assert chosen(in_chinese(0.8, "九"), candidate(0.45, "nine")) == ("answer", ("nine",))
+    assert chosen(in_chinese(0.8, "九"), candidate(0.35, "nine")) == ("answer", ("九",))
+    assert chosen(in_chinese(0.5, "九"), candidate(0.29, "nine")) == ("answer", ("九",))
+    assert chosen(in_chinese(0.8, "九")) == ("answer", ("九",))
+
+
+def test_no_question_back_between_two_languages() -> None:
+    assert chosen(in_chinese(0.8, "九"), candidate(0.79, "nine")) == ("answer", ("nine",))
+    assert chosen(in_chinese(0.8, "九"), candidate(0.2, "nine"), in_chinese(0.2, "十")) == ("answer", ("九",))
 
 
 def test_a_rival_elsewhere_that_says_something_else_leads_to_a_question_back() -> None:
