@@ -120,10 +120,8 @@ def closer(question: Question, generator: random.Random) -> Question:
     else:
         place = question.start, question.end
     left, right = neighbourhood(context, *place, generator.randint(0, 1), generator.randint(0, 1))
-    start = None if question.start is None else question.start - left
-    return replace(
-        question, context=context[left:right], start=start, end=question.end - left if start is not None else 0
-    )
+    near = replace(question, context=context[left:right])
+    return near if question.start is None else replace(near, start=question.start - left, end=question.end - left)
 
 
 def hard_negatives(questions: Sequence[Question], count: int, generator: random.Random) -> list[Question]:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.evaluation.formats import read_labelled
+from botkit.models.classifier import TextClassifier
 from botkit.training.sentiment import LABELS
 
 FILES: Final = ("en_sst2", "en_tweets", "zh_reviews")
@@ -36,7 +37,7 @@ _BIAS: Final = "classifier.bias"
 class Outputs:
     """A file's logits, of shape (examples, labels), and the indices of the right labels."""
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.float64]
     labels: NDArray[np.int64]
 
     def half(self, number: int) -> Outputs:
@@ -46,9 +47,11 @@ class Outputs:
 
 def macro_recall(outputs: Outputs, shift: Sequence[float]) -> float:
     """Mean recall of the labels that occur, chosen among these, with `shift` added to the logits."""
+    from sklearn.metrics import balanced_accuracy_score
+
     present = np.unique(outputs.labels)
     chosen = present[(outputs.logits + np.asarray(shift))[:, present].argmax(axis=1)]
-    return float(np.mean([(chosen[outputs.labels == label] == label).mean() for label in present]))
+    return float(balanced_accuracy_score(outputs.labels, chosen))
 
 
 def best_shift(files: Mapping[str, Outputs]) -> tuple[float, ...]:
@@ -79,25 +82,6 @@ def report(files: Mapping[str, Outputs]) -> dict[str, Any]:
     }
 
 
-def outputs_of(folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Logits of a classifier's folder, of shape (texts, labels)."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    found = np.zeros((len(texts), len(LABELS)), dtype=np.float32)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    with torch.no_grad():
-        for begin in range(0, len(order), 32):
-            part = order[begin : begin + 32]
-            batch = tokenizer(
-                [texts[i] for i in part], padding=True, truncation=True, max_length=256, return_tensors="pt"
-            )
-            found[part] = model(**batch).logits.numpy()
-    return found
-
-
 def move_bias(folder: Path, shift: Sequence[float], out: Path) -> None:
     """Write the model in `folder` to `out` with `shift` added to the bias of its last layer, of shape (labels,)."""
     import torch
@@ -117,11 +101,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
+    classifier = TextClassifier.transformers(arguments.model)
     files = {}
     for name in FILES:
         examples = read_labelled(arguments.data / f"sentiment/{name}_valid.jsonl.gz")
         right = np.array([LABELS.index(example.label) for example in examples])
-        files[name] = Outputs(outputs_of(arguments.model, [example.text for example in examples]), right)
+        probabilities = classifier.probabilities([example.text for example in examples])
+        files[name] = Outputs(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)), right)
     found = report(files)
     print(json.dumps(found, indent=1))
     move_bias(arguments.model, list(found["shift"].values()), arguments.out)

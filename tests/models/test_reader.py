@@ -139,8 +139,11 @@ def _make_favourite(model: TinyModel, word: str) -> ExtractiveReader:
     return ExtractiveReader("favourite", Favourite(), tokenizer, max_length=24, stride=4)
 
 
-def _of_two_minds(model: TinyModel, closer_looks: int) -> ExtractiveReader:
-    """Prefers "bad" in a long text, and "good" in a short one; each look has its own score of no answer."""
+def _of_two_minds(model: TinyModel, closer_looks: int, seen: list[int] | None = None) -> ExtractiveReader:
+    """Prefers "bad" in a long text, and "good" in a short one; each look has its own score of no answer.
+
+    Every run of the model adds its number of tokens to `seen`.
+    """
     tokenizer = load_tokenizer(model.folder)
 
     class OfTwoMinds:
@@ -148,6 +151,8 @@ def _of_two_minds(model: TinyModel, closer_looks: int) -> ExtractiveReader:
 
         def __call__(self, feeds: object) -> tuple[NDArray[np.float32], ...]:
             ids: NDArray[np.int64] = feeds["input_ids"]  # type: ignore[index]
+            if seen is not None:
+                seen.append(ids.shape[1])
             far = ids.shape[1] > 30
             logits = np.full(ids.shape, -9, dtype=np.float32)
             for word, score in (("bad", 5 if far else 1), ("good", 4 if far else 6), ("[CLS]", 1 if far else 2)):
@@ -182,9 +187,11 @@ def test_spans_beyond_the_closer_looks_stay_as_they_were(reader_model: TinyModel
 def test_a_passage_of_few_sentences_is_looked_at_once(reader_model: TinyModel) -> None:
     passage = "The river is bad and the river is long. It is good."
 
-    once, twice = (_of_two_minds(reader_model, looks).read("who", [passage]) for looks in (0, 4))
+    seen: list[int] = []
+    spans = _of_two_minds(reader_model, 4, seen).read("who", [passage])
 
-    assert once == twice
+    assert spans == _of_two_minds(reader_model, 0).read("who", [passage])
+    assert len(seen) == 1
 
 
 def test_a_span_is_no_part_of_a_word(tmp_path: Path) -> None:

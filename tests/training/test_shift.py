@@ -15,7 +15,7 @@ from botkit.training.shift import Outputs, best_shift, macro_recall, move_bias, 
 def outputs(counts: tuple[int, int, int], moved: tuple[float, float, float]) -> Outputs:
     """Logits whose right label leads by one, but for what all of them are moved by."""
     labels = np.repeat(np.arange(3), counts)
-    return Outputs((np.eye(3)[labels] + np.array(moved)).astype(np.float32), labels)
+    return Outputs((np.eye(3)[labels] + np.array(moved)).astype(np.float64), labels)
 
 
 def test_macro_recall_is_the_mean_of_the_recalls_among_the_labels_that_occur() -> None:
@@ -38,7 +38,7 @@ def test_the_best_shift_undoes_what_moved_all_logits_and_does_no_more() -> None:
 
 def test_a_gain_on_the_examples_it_was_chosen_on_alone_is_told() -> None:
     generator = np.random.default_rng(1)
-    noise = Outputs(generator.normal(size=(40, 3)).astype(np.float32), generator.integers(0, 3, 40))
+    noise = Outputs(generator.normal(size=(40, 3)), generator.integers(0, 3, 40))
 
     figures = report({"noise": noise})["macro_recall"]["noise"]
 
