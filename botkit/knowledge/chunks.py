@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from botkit.knowledge.sentences import sentences, trim
 from botkit.knowledge.types import Chunk, Document
 from botkit.language import detect
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 CountTokens: TypeAlias = Callable[[Sequence[str]], list[int]]
 """Length of each text in tokens, without special tokens."""
@@ -31,7 +35,11 @@ _CLAUSE_END = re.compile(r"[,，、;；:：]+\s*|\s[-–—]+\s")
 _LINE_END = re.compile(r"\n+")
 _WORD_END = re.compile(r"\s+")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n.*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
-_INLINE_MARKS = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}|<[^>]+>|\s*\{#[^}]*\}\s*$")
+_HEADING_ANCHOR = re.compile(r"\s*\{#[^}]*\}\s*$")
+_LONGEST_HEADING = 1_000
+"""Characters of the longest heading that is parsed for marks: parsing takes time by the square of the length."""
+_HEADING_WORDS = ("text", "code_inline", "softbreak", "hardbreak")
+"""Types of the inline tokens that hold the words of a heading, or part them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,7 @@ def _markdown_sections(text: str) -> list[Section]:
     from markdown_it import MarkdownIt  # CommonMark block structure; installed with rich
 
     parser = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").disable(["inline", "text_join"])
+    headings = MarkdownIt("commonmark", {"maxNesting": 20})
     head = len(front_matter(text))
     body = text[head:].replace("\r\n", " \n").replace("\r", "\n").replace("\0", " ")  # as long as the original
     line_starts = [head, *(head + match.end() for match in re.finditer(r"\n", body)), len(text)]
@@ -179,7 +188,8 @@ def _markdown_sections(text: str) -> list[Section]:
         blocks.clear()
         bare_heading = None
 
-    tokens = parser.parse(body)
+    references: MutableMapping[str, Any] = {}
+    tokens = parser.parse(body, references)
     position = head
     for index, token in enumerate(tokens):
         if token.level != 0 or token.map is None:
@@ -193,7 +203,7 @@ def _markdown_sections(text: str) -> list[Section]:
                 bare_heading = None  # its words stand in the path of the heading below
             close_section()
             path[:] = [entry for entry in path if entry[0] < level]
-            words = _plain(tokens[index + 1].content)
+            words = _heading_words(headings, tokens[index + 1].content, references)
             if words:
                 path.append((level, words))
             bare_heading = Block(start, end) if start < end else None
@@ -204,9 +214,19 @@ def _markdown_sections(text: str) -> list[Section]:
     return found
 
 
-def _plain(markdown: str) -> str:
-    """Words of a heading without emphasis, code and link marks."""
-    return " ".join(_INLINE_MARKS.sub(lambda match: match.group(1) or "", markdown).split())
+def _heading_words(parser: MarkdownIt, markdown: str, references: MutableMapping[str, Any]) -> str:
+    """Words of a heading without marks; images (badges, mostly) give theirs only where there are no others."""
+    if len(markdown) > _LONGEST_HEADING:
+        return " ".join(markdown.split())
+    parts = parser.parseInline(_HEADING_ANCHOR.sub("", markdown), references)[0].children or []
+    images = " ".join(_words(part.children or []) for part in parts if part.type == "image")
+    return " ".join((_words(parts).strip() or images).split())
+
+
+def _words(parts: Sequence[Token]) -> str:
+    return "".join(
+        " " if part.type.endswith("break") else part.content for part in parts if part.type in _HEADING_WORDS
+    )
 
 
 class _Cutter:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from botkit.knowledge.chunks import chunk_document, sections
+from botkit.knowledge.chunks import chunk_document, first_heading, sections
 from botkit.knowledge.types import Document, FaqEntry, Page
 
 _TOKEN = re.compile(r"[㐀-鿿]|\w+|[^\w\s]")
@@ -41,6 +41,22 @@ def test_a_passage_never_crosses_a_heading_and_carries_its_path() -> None:
         ("Shop › Returns › Sale items", "Final."),
         ("Shop › Shipping", "Fast."),
     ]
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("fmt ![linux](https://b/l.svg) [![Build](https://b/w.svg)](https://b)", "fmt"),
+        ("[![Acme *Tools*](logo.svg)](https://acme)", "Acme Tools"),
+        ('<img src="logo.svg"> <b>Acme</b>', "Acme"),
+        ("The `snake_case` name_of_it and *emphasis* {#anchor}", "The snake_case name_of_it and emphasis"),
+        ("See [the guide](guide.md), [the list][list] &amp; 2 \\* 3", "See the guide, the list & 2 * 3"),
+        ("中文**标题**![徽章](b.svg)", "中文标题"),
+        ("long " * 300 + "*end*", "long " * 300 + "*end*"),
+    ],
+)
+def test_a_heading_is_known_by_its_words(heading: str, words: str) -> None:
+    assert first_heading(f"# {heading}\n\nText.\n\n[list]: list.md\n") == words
 
 
 def test_setext_headings_count_and_hashes_inside_code_do_not() -> None:
