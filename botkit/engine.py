@@ -42,7 +42,7 @@ from botkit.evidence import Examiner
 from botkit.hand_off import HandOffError, call_hook
 from botkit.knowledge.base import Knowledge
 from botkit.knowledge.types import Hit, SearchFilter
-from botkit.language import detect
+from botkit.language import detect, detect_in_conversation
 from botkit.messages import (
     Delta,
     Event,
@@ -200,6 +200,9 @@ class Engine:
             conversation = turn.message.conversation
             spoken = await self._run(self.store.history, conversation, 2 * self._config.conversation.history_turns)
             turn.history = [Turn(stored.role, stored.text) for stored in spoken if stored.id != turn.message.id]
+            if not turn.message.language and self._config.bot.language == "auto":
+                earlier = [said.text for said in turn.history if said.role == "user"]
+                turn.language = detect_in_conversation(turn.text, earlier)
             turn.state = _State.of(await self._run(self.store.state, conversation))
             await self._run(self.store.record_message, turn.message, turn.sentiment)
         negative = turn.sentiment.label == "negative"

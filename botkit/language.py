@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from botkit.messages import Language
 
 _HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
+_FEW_WORDS = 2
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]+")
 
 
@@ -21,3 +23,17 @@ def detect(text: str, default: Language = "en") -> Language:
     if not han and not latin:
         return default
     return "zh" if han >= latin * 0.5 else "en"
+
+
+def unmistakable(text: str) -> Language | None:
+    """The language of a text, or None for a word or two without Han characters ("OK", "VIP?"), as people of both languages say."""
+    return detect(text) if _HAN.search(text) or len(_LATIN_WORD.findall(text)) > _FEW_WORDS else None
+
+
+def detect_in_conversation(text: str, earlier: Sequence[str]) -> Language:
+    """The language of a message after the same person's `earlier` ones, the latest of which comes last.
+
+    A word or two do not leave the language of the conversation.
+    """
+    clear = (unmistakable(said) for said in (text, *reversed(earlier)))
+    return next(filter(None, clear), detect(text))

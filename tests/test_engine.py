@@ -188,6 +188,17 @@ async def test_hand_off_can_be_switched_off(make_bot: MakeBot) -> None:
     assert not any(reply.route == "hand_off" or reply.hand_off_offered for reply in replies)
 
 
+async def test_a_word_or_two_do_not_leave_a_chinese_conversation(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    spoken = [
+        (await bot.engine.answer(Message(text, conversation="c"))).language
+        for text in ("灯塔有多少级台阶？", "VIP?", "How tall is the lighthouse keeper?", "VIP?")
+    ]
+    assert spoken == ["zh", "zh", "en", "en"]
+    assert (await bot.engine.answer(Message("VIP?", conversation="d"))).language == "en"
+    assert (await bot.engine.answer(Message("你好 VIP", conversation="c", language="en"))).language == "en"
+
+
 async def test_questions_in_chinese_are_answered_in_chinese(make_bot: MakeBot, tmp_path: Path) -> None:
     bot = make_bot()
     bot.teach(tmp_path / "zh", fengzheng="# 风筝店\n\n## 退货\n\n风筝三十天之内可以退货。\n")

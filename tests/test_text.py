@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botkit.language import detect
+from botkit.language import detect, detect_in_conversation
 from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, neighbourhood, same_words, terms
 
 
@@ -20,6 +20,25 @@ from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, ne
 )
 def test_the_language_is_that_of_most_words(text: str, language: str) -> None:
     assert detect(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "earlier", "language"),
+    [
+        ("OK", [], "en"),
+        ("OK", ["你们几点开门？"], "zh"),
+        ("iPhone 15?", ["你们几点开门？", "OK"], "zh"),
+        ("and on Sundays?", ["你们几点开门？"], "en"),
+        ("OK", ["你们几点开门？", "and on Sundays?"], "en"),
+        ("好", ["When do you open?"], "zh"),
+        ("7", ["你们几点开门？"], "zh"),
+        ("Thanks", ["OK", "hi"], "en"),
+    ],
+)
+def test_a_word_or_two_do_not_leave_the_language_of_the_conversation(
+    text: str, earlier: list[str], language: str
+) -> None:
+    assert detect_in_conversation(text, earlier) == language
 
 
 def test_a_text_without_letters_is_in_the_default_language() -> None:

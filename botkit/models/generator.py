@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.errors import GeneratorError, ModelError
-from botkit.language import detect
+from botkit.language import unmistakable
 from botkit.messages import Language, Turn
 from botkit.models import Sampling
 from botkit.models.endpoint import instruction
@@ -208,7 +208,7 @@ class OnnxGenerator:
         The reply ends where the model's context is full, if not before. Raises `GeneratorError`.
         """
         sampling = sampling or Sampling()
-        prompt = self._prompt(turns, persona)
+        prompt = self._prompt(turns, language, persona)
         room = self._context_length - len(prompt)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, room))
         decoder = OnnxDecoder(self._forward, *self._shape)
@@ -243,7 +243,7 @@ class OnnxGenerator:
         self, turns: Sequence[Turn], *, language: Language = "en", persona: str = "friendly"
     ) -> tuple[float, int]:
         """Natural log-probability of the last turn (the bot's) after those before it, and its number of tokens."""
-        prompt = self._prompt(turns[:-1], persona)
+        prompt = self._prompt(turns[:-1], language, persona)
         reply = [*self._words(turns[-1].text), self._end][: self._context_length - len(prompt)]
         return log_likelihood(OnnxDecoder(self._forward, *self._shape), prompt, reply), len(reply)
 
@@ -252,7 +252,7 @@ class OnnxGenerator:
         ids = [*self._tokenizer.encode(text, add_special_tokens=False).ids, self._end]
         return text_log_likelihood(lambda: OnnxDecoder(self._forward, *self._shape), ids, self._context_length)
 
-    def _prompt(self, turns: Sequence[Turn], persona: str) -> list[int]:
+    def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
         """The latest exchanges that fit in half of the context; the present words are always in.
 
         An exchange in another language ends the look back: no conversation that the model learnt from mixes them.
@@ -260,14 +260,13 @@ class OnnxGenerator:
         if persona not in self._personas:
             raise GeneratorError(f"The generator has no persona {persona!r}; it has {', '.join(self._personas)}.")
         asked = [number for number, turn in enumerate(turns) if turn.role == "user"][-EXCHANGES:]
-        now = detect(turns[asked[-1]].text) if asked else "en"
         parts: list[int] = []
         for first, following in zip(reversed(asked), [len(turns), *reversed(asked)], strict=False):
             part = [self._user, *self._words(turns[first].text), self._bot]
             for turn in turns[first + 1 : following]:
                 part += [*self._words(turn.text), self._end] if turn.role == "bot" else []
-            spoken = detect(turns[first].text)
-            if parts and (len(parts) + len(part) > self._context_length // 2 or spoken != now):
+            foreign = unmistakable(turns[first].text) not in (None, language)
+            if parts and (foreign or len(parts) + len(part) > self._context_length // 2):
                 break
             parts = part + parts
         return [self._personas[persona], *(parts or [self._user, self._bot])]

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from botkit.language import detect
 from botkit.messages import LANGUAGES, Language
 from botkit.training.paraphrases import Paraphrase, paraphrases
 from botkit.training.small_talk import rows
@@ -84,6 +85,11 @@ def exchanges(
     for one in also:
         intent = intents[one.intent]
         by_language[intent.language].append((one.question, intent.answers, one.intent))
+    # "hi" among the Chinese questions is said after Chinese words: a conversation that begins with it is an English one
+    openings = {
+        language: [pair for pair in pairs if detect(pair[0], language) == language]
+        for language, pairs in by_language.items()
+    }
     jobs = [(language, index) for language, pairs in by_language.items() for index in range(len(pairs))]
     generator.shuffle(jobs)
     for language, index in jobs:
@@ -92,6 +98,8 @@ def exchanges(
         chosen = [pairs[index]]
         while generator.random() < 0.2 and len(chosen) < 3:
             chosen.insert(0, generator.choice(pairs))
+        if openings[language] and detect(chosen[0][0], language) != language:
+            chosen.insert(0, generator.choice(openings[language]))
         yield (
             persona,
             [

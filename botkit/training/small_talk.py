@@ -26,19 +26,22 @@ from botkit.training.help_centres import help_centres
 NEGATIVE_QA = ("squad_train", "qamr_train", "qed_train", "policyqa_train", "zh_cmrc_train", "zh_drcd_train")
 NEGATIVE_DIALOGUE = ("sgd_train", "zh_dialogue_train", "taskmaster_train")
 PER_SOURCE = 6_000
-FRAMED = 5_000
+FRAMED = 7_000
 FRAMES = {
     "en": """Do you sell {}?|Do you have {}?|Can I buy {} from you?|Can I pay with {}?|Can I use {} without {}?|And {}?|
         What about {}?|And on {}?|Will you repair my {}?|Do I need {} for {}?|Where can I find {} near you?|Are your {} {}?|
         How do I get {}?|How much is {}?|Is {} included?|Do you deliver to {}?|Can I return {}?|May I bring {}?|
         My {} is broken, what now?|What do you do with my {}?|How do I make {}?|What does {} do?|Do you offer {}?|
         Do you support {}?|Can you explain {}?|Who made {}?|Is there a {}?|Can I change my {}?|I lost my {}.|
-        What will {} be tomorrow?|When do you open on {}?|Are you open on {}?""",
+        What will {} be tomorrow?|When do you open on {}?|Are you open on {}?|How tall is {}?|How old is {}?|How big is {}?|How far is {}?|How hot is {}?|
+        Who won {}?|Who is {}?|Where is {}?|Where is {} from?|When is {}?|What is {}?|What is the capital of {}?|What colour is {}?|
+        Who is the president of {}?|Is {} bigger than {}?|Why is {} so {}?|Tell me about {}.|How does {} work?""",
     "zh": """你们卖{}吗？|你们有{}吗？|可以向你们租{}吗？|你们收{}吗？|能不能用{}付款？|可以寄到{}吗？|寄到{}要几天？|{}呢？|那{}呢？|
         {}怎么做？|{}怎么样？|我的{}坏了怎么办？|{}坏了能修吗？|{}一直没收到，怎么办？|你们寄来的{}不对，怎么办？|买{}能便宜点吗？|
         {}多少钱？|{}有多重？|{}有什么作用？|最多几个{}？|{}能退吗？|{}可以换什么？|我的{}会不会被传到{}？|{}会说{}吗？|
         能帮我包{}吗？|有多少人在用{}？|怎么让{}停下来？|为什么{}有时候不行？|只买一件{}可以吗？|你们的{}什么时候开门？|
-        你们支持{}吗？|你们提供{}吗？|怎么联系{}？|怎么修改{}？|哪里可以买到{}？|我想取消{}""",
+        你们支持{}吗？|你们提供{}吗？|怎么联系{}？|怎么修改{}？|哪里可以买到{}？|我想取消{}|{}有多高？|{}多少岁？|{}有多大？|{}离这里多远？|{}是谁？|{}在哪里？|
+        {}是什么？|{}的首都是哪里？|{}是什么颜色？|谁赢了{}？|{}为什么这么{}？|介绍一下{}|{}是怎么工作的？|{}比{}大吗？""",
 }
 
 

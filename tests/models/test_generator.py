@@ -77,12 +77,13 @@ def test_a_long_conversation_is_cut_to_what_the_model_can_see(tmp_path: Path) ->
 def test_exchanges_in_another_language_are_not_looked_back_on(generator: OnnxGenerator) -> None:
     before = [Turn("user", "好"), Turn("bot", "a")]
     same = [Turn("user", "hello"), Turn("bot", "hi")]
-    alone = generator._prompt([Turn("user", "hi")], "friendly")
+    alone = generator._prompt([Turn("user", "hi")], "en", "friendly")
 
-    assert generator._prompt([*before, Turn("user", "hi")], "friendly") == alone
-    assert len(generator._prompt([*before, *same, Turn("user", "hi")], "friendly")) > len(alone)
-    assert generator._prompt([*before, *same, Turn("user", "ok?")], "friendly") == generator._prompt(
-        [*same, Turn("user", "ok?")], "friendly"
+    assert generator._prompt([*before, Turn("user", "hi")], "en", "friendly") == alone
+    assert len(generator._prompt([*before, Turn("user", "hi")], "zh", "friendly")) > len(alone)
+    assert len(generator._prompt([*before, *same, Turn("user", "hi")], "en", "friendly")) > len(alone)
+    assert generator._prompt([*before, *same, Turn("user", "ok?")], "en", "friendly") == generator._prompt(
+        [*same, Turn("user", "ok?")], "en", "friendly"
     )
 
 

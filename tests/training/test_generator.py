@@ -14,6 +14,7 @@ from botkit.training.generator import (  # noqa: E402
     Intent,
     batches,
     encode,
+    exchanges,
     read_intents,
     train_tokenizer,
 )
@@ -57,6 +58,19 @@ def test_only_the_words_of_the_bot_are_learnt_and_the_intent_is_told_where_it_be
     bot = tokenizer.token_to_id("<|bot|>")
     assert [number for i, number in zip(ids, intents, strict=True) if i == bot] == [3, -1]
     assert all(number == -1 for i, number in zip(ids, intents, strict=True) if i != bot)
+
+
+def test_a_chinese_conversation_does_not_begin_with_words_that_an_english_one_begins_with() -> None:
+    chinese = Intent("zh", ("hi", "你好", "您好"), {"friendly": "嗨！"})
+    english = Intent("en", ("hi", "hello"), {"friendly": "Hi!"})
+
+    made = [conversation for _, conversation in exchanges([chinese, english], random.Random(0))]
+
+    replies = [{one.answer for one in conversation if one.question == "hi"} for conversation in made]
+    assert {conversation[0].answer for conversation in made if conversation[0].question == "hi"} == {"Hi!"}
+    assert {"嗨！"} in replies and {"Hi!"} in replies
+    only_latin = Intent("zh", ("hi",), {"friendly": "嗨！"})
+    assert next(exchanges([only_latin], random.Random(0)))[1][0].answer == "嗨！"
 
 
 @pytest.mark.parametrize("cut", [0.0, 1.0])
