@@ -74,7 +74,7 @@ def exchanges(
     intents: Sequence[Intent], generator: random.Random, also: Sequence[Paraphrase] = ()
 ) -> Iterator[tuple[str, list[Exchange]]]:
     """One pass: a persona and one to three exchanges each, in one language; `also` are asked besides the intents' questions."""
-    by_language: dict[str, list[tuple[str, dict[str, str], int]]] = {"en": [], "zh": []}
+    by_language: dict[Language, list[tuple[str, dict[str, str], int]]] = {"en": [], "zh": []}
     # not the ChatterBot corpus: some of its answers insult, others are about a computer's power button
     for number, intent in enumerate(intents):
         for question in intent.questions:
