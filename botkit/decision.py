@@ -129,6 +129,11 @@ def passage_for_reader(hit: Hit) -> tuple[str, int]:
     return hit.chunk.text, 0
 
 
+def heading_of(hit: Hit) -> str:
+    """What a passage stands under: its path of headings, or the stored question that it answers."""
+    return hit.chunk.heading or hit.chunk.question
+
+
 def candidates(
     question: str, language: Language, hits: Sequence[Hit], evidence: Evidence, calibration: Calibration
 ) -> list[Candidate]:
@@ -194,7 +199,7 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
     features = []
     for span, margin, sentence, similarity in zip(spans, margins, sentences, similarities, strict=True):
         hit = hits[span.passage]
-        kind = fits(question, span.text, language)
+        kind = fits(question, span.text, language) if hit.chunk.language == language else None
         covered = coverage(wanted, offered[span.passage])
         features.append(
             {
@@ -302,9 +307,9 @@ def _rival(best: Candidate, ranked: Sequence[Candidate], threshold: float, margi
             continue
         if candidate.confidence < threshold or candidate.confidence <= (1 - margin) * best.confidence:
             return None
-        elsewhere = (candidate.hit.chunk.document, candidate.hit.chunk.heading) != (
+        elsewhere = (candidate.hit.chunk.document, heading_of(candidate.hit)) != (
             best.hit.chunk.document,
-            best.hit.chunk.heading,
+            heading_of(best.hit),
         )
         other = candidate.span.text.casefold()
         if elsewhere and said not in other and other not in said:

@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from botkit.config import Settings, load_settings
 from botkit.conversations.contextualise import Contextualiser
 from botkit.conversations.erase import erase
-from botkit.conversations.store import ConversationStore
+from botkit.conversations.store import ConversationStore, StoredTurn
 from botkit.conversations.trend import wants_human
 from botkit.conversations.window import window
 from botkit.decision import (
@@ -34,6 +34,7 @@ from botkit.decision import (
     Decision,
     candidates,
     decide,
+    heading_of,
     passage_for_reader,
     small_talk_decision,
 )
@@ -98,10 +99,14 @@ class _Turn:
     message: Message
     text: str
     language: Language
+    """Of the bot's own words."""
+    spoken: Language
+    """Of the person's words, by whose rules they are understood."""
     started: float = field(default_factory=time.perf_counter)
     timings_ms: dict[str, float] = field(default_factory=dict)
     sentiment: Sentiment = _UNHEARD
     history: list[Turn] = field(default_factory=list)
+    asked: list[Turn] = field(default_factory=list)
     state: _State = field(default_factory=_State)
     query: str = ""
     rewritten: bool = False
@@ -187,9 +192,13 @@ class Engine:
 
     def _begin(self, message: Message) -> _Turn:
         text = clean(message.text[: 8 * LONGEST_QUERY])[:LONGEST_QUERY]
+        spoken = detect(text, message.language or "en")
+        return _Turn(message, text, self._own_words(message, spoken), spoken, query=text)
+
+    def _own_words(self, message: Message, spoken: Language) -> Language:
+        """The language of the bot's own words to someone who speaks `spoken`."""
         chosen = self._config.bot.language
-        language = message.language or (detect(text) if chosen == "auto" else chosen)
-        return _Turn(message, text, language, query=text)
+        return message.language or (spoken if chosen == "auto" else chosen)
 
     async def _listen(self, turn: _Turn) -> None:
         """Notice the tone, store the message, and recall what was said before."""
@@ -199,10 +208,12 @@ class Engine:
         with turn.stage("history"):
             conversation = turn.message.conversation
             spoken = await self._run(self.store.history, conversation, 2 * self._config.conversation.history_turns)
-            turn.history = [Turn(stored.role, stored.text) for stored in spoken if stored.id != turn.message.id]
-            if not turn.message.language and self._config.bot.language == "auto":
-                earlier = [said.text for said in turn.history if said.role == "user"]
-                turn.language = detect_in_conversation(turn.text, earlier)
+            spoken = [stored for stored in spoken if stored.id != turn.message.id]
+            turn.history = [Turn(stored.role, stored.text) for stored in spoken]
+            turn.asked = [Turn(stored.role, stored.text) for stored in _without_small_talk(spoken)] or turn.history
+            earlier = [said.text for said in turn.history if said.role == "user"]
+            turn.spoken = detect_in_conversation(turn.text, earlier, turn.spoken)
+            turn.language = self._own_words(turn.message, turn.spoken)
             turn.state = _State.of(await self._run(self.store.state, conversation))
             await self._run(self.store.record_message, turn.message, turn.sentiment)
         negative = turn.sentiment.label == "negative"
@@ -213,12 +224,12 @@ class Engine:
             return False
         agreed = turn.state.offered and _YES.match(turn.text) is not None
         turn.state.offered = False
-        return agreed or wants_human(turn.text, turn.language)
+        return agreed or wants_human(turn.text)
 
     async def _search_and_decide(self, turn: _Turn) -> Decision:
         """Contextualise, retrieve, read, decide."""
         with turn.stage("contextualise"):
-            resolution = self._contextualiser.resolve(turn.text, turn.history, turn.language)
+            resolution = self._contextualiser.resolve(turn.text, turn.asked, turn.spoken)
             turn.query, turn.rewritten = resolution.query[:LONGEST_QUERY], resolution.rewritten
         with turn.stage("small_talk"):
             turn.small_talk = self.parts.small_talk().probability(turn.text)
@@ -233,7 +244,7 @@ class Engine:
         with turn.stage("decide"):
             return decide(
                 turn.ranked,
-                language=turn.language,
+                language=turn.spoken,
                 small_talk=turn.small_talk,
                 unresolved=resolution.unresolved,
                 bare=resolution.bare,
@@ -249,8 +260,8 @@ class Engine:
         k = self._config.retrieval.k
         with turn.stage("retrieve"):
             found = await self._run(partial(self.knowledge.search, query, 2 * k, where=where))
-        own = [hit for hit in found if hit.chunk.language == turn.language]
-        others = [hit for hit in found if hit.chunk.language != turn.language]
+        own = [hit for hit in found if hit.chunk.language == turn.spoken]
+        others = [hit for hit in found if hit.chunk.language != turn.spoken]
         kept = own[: max(k - len(others), k - k // 4)]
         return [*kept, *others][:k]
 
@@ -268,7 +279,7 @@ class Engine:
             stored = {number: hit.chunk.question for number, hit in enumerate(turn.hits) if hit.chunk.kind == "faq"}
             evidence = await self._run(self._examiner.examine, turn.query, passages, stored)
         with turn.stage("decide"):
-            turn.ranked = candidates(turn.query, turn.language, turn.hits, evidence, self.parts.calibration())
+            turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
 
     # ---- what to say ----------------------------------------------------------------------------------------------
 
@@ -300,7 +311,7 @@ class Engine:
         labels = [_label(candidate) for candidate in decided.candidates]
         turn.state.pending_question = turn.query
         turn.state.pending_options = [
-            {"label": label, "document": candidate.hit.chunk.document, "heading": candidate.hit.chunk.heading}
+            {"label": label, "document": candidate.hit.chunk.document, "heading": heading_of(candidate.hit)}
             for label, candidate in zip(labels, decided.candidates, strict=True)
         ]
         lines = [phrase("clarify_reading", turn.language)]
@@ -327,7 +338,7 @@ class Engine:
                     where=SearchFilter(documents=(chosen["document"],)),
                 )
             )
-            turn.hits = [hit for hit in found if hit.chunk.heading == chosen["heading"]]
+            turn.hits = [hit for hit in found if heading_of(hit) == chosen["heading"]]
         await self._read(turn)
         if not turn.ranked:
             return Decision("unknown", "the chosen place is no longer in the documents", 0.0)
@@ -456,7 +467,7 @@ class Engine:
             Source(
                 document=hit.chunk.document,
                 title=hit.chunk.title,
-                heading=hit.chunk.heading or hit.chunk.question,
+                heading=heading_of(hit),
                 page=hit.chunk.page,
                 start=hit.chunk.start,
                 end=hit.chunk.end,
@@ -503,12 +514,25 @@ class Engine:
         """The items of a blocking iterator, each fetched in a worker thread."""
         iterator = start()
         end = object()
+        fetching: asyncio.Future[Any] | None = None
         try:
-            while (piece := await self._run(next, iterator, end)) is not end:
+            while True:
+                fetching = asyncio.ensure_future(self._run(next, iterator, end))
+                if (piece := await asyncio.shield(fetching)) is end:
+                    break
                 yield piece
         finally:
             if close := getattr(iterator, "close", None):
-                await self._run(close)
+                if fetching is None or fetching.done():
+                    await self._run(close)
+                else:  # cancelled while a worker is at it: nothing can close the iterator before that one is done
+                    fetching.add_done_callback(partial(self._close_later, close))
+
+    def _close_later(self, close: Callable[[], object], fetched: asyncio.Future[Any]) -> None:
+        if not fetched.cancelled():
+            fetched.exception()  # nobody waits for it any more
+        with contextlib.suppress(RuntimeError):  # the workers are gone, and the iterator with them
+            self._workers.submit(close)
 
 
 def load(config: Path | None = None, *, home: Path | None = None) -> Engine:
@@ -542,6 +566,14 @@ def _place(candidate: Candidate) -> tuple[int, int]:
     return candidate.span.start, candidate.span.end
 
 
+def _without_small_talk(turns: Sequence[StoredTurn]) -> Iterator[StoredTurn]:
+    """What a question can refer to: not the small talk and the reply to it, such as thanks in between."""
+    for number, turn in enumerate(turns):
+        answering = turns[number + 1] if turn.role == "user" and number + 1 < len(turns) else turn
+        if answering.role == "user" or answering.route != "chat":
+            yield turn
+
+
 def _where(hit: Hit) -> tuple[str, int, int]:
     """The place of a passage: a stored answer with two wordings of its question is one place."""
     return hit.chunk.document, hit.chunk.start, hit.chunk.end
@@ -572,7 +604,7 @@ def _shown(candidate: Candidate) -> str:
 
 def _label(candidate: Candidate) -> str:
     chunk = candidate.hit.chunk
-    heading = chunk.heading.removeprefix(chunk.title).removeprefix(" › ")
+    heading = heading_of(candidate.hit).removeprefix(chunk.title).removeprefix(" › ")
     place = " › ".join(part for part in (chunk.title, heading) if part)
     start, end = _place(candidate)
     return f"{place}: {clean(chunk.text[start:end])[:80]}"

@@ -30,10 +30,10 @@ def unmistakable(text: str) -> Language | None:
     return detect(text) if _HAN.search(text) or len(_LATIN_WORD.findall(text)) > _FEW_WORDS else None
 
 
-def detect_in_conversation(text: str, earlier: Sequence[str]) -> Language:
+def detect_in_conversation(text: str, earlier: Sequence[str], default: Language = "en") -> Language:
     """The language of a message after the same person's `earlier` ones, the latest of which comes last.
 
-    A word or two do not leave the language of the conversation.
+    A word or two do not leave the language of the conversation; `default` is for texts with no letters at all.
     """
     clear = (unmistakable(said) for said in (text, *reversed(earlier)))
-    return next(filter(None, clear), detect(text))
+    return next(filter(None, clear), detect(text, default))

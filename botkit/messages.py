@@ -33,7 +33,7 @@ class Message:
     """What a person said, as an adapter hands it to the engine.
 
     `conversation` identifies the thread of talk and `sender` the person in it; both are opaque
-    strings chosen by the adapter. `language` overrides detection. `tags` and `documents`, where not
+    strings chosen by the adapter. `language` is that of the reply; None follows the person's words. `tags` and `documents`, where not
     empty, restrict the knowledge searched, and so does `source_language` where it is set.
     """
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from botkit.messages import Language
+from botkit.sentences import boundaries, trim
 
 LONGEST_QUERY = 1_000
 """Characters of a message that the models look at; no real question is longer."""
@@ -16,9 +19,7 @@ _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
 _DIVIDING = re.compile(r"[;!?…、。；！？·\"'`“”‘’「」『』《》]|(?<!\d)[.,:]|[.,:](?!\d)")
 _HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
-_SENTENCE_END = re.compile(
-    r"(?<=[。！？!?；])[”’」』）)\"']*|(?<=[.!?])[\"'”’)\]]*(?=\s+[^a-z\s])|\n\s*\n|\n(?=\s*(?:[-*+•]|\d+[.)])\s)"
-)
+_LIST_ITEM = re.compile(r"\n(?=\s*(?:[-*+•]|\d+[.)])\s)")
 
 _STOP_EN = frozenset(
     """a about after all also am an and any are as at be been before being but by can could did do does doing for from
@@ -115,14 +116,10 @@ def dice(first: frozenset[str], second: frozenset[str]) -> float:
 
 def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
     """The range of the sentence, or the sentences, of `text` that hold text[start:end], blanks trimmed."""
-    left = 0
-    right = len(text)
-    for boundary in _SENTENCE_END.finditer(text):
-        if boundary.end() <= start:
-            left = boundary.end()
-        elif boundary.start() >= end:
-            right = boundary.end() if not text[boundary.start() : boundary.end()].isspace() else boundary.start()
-            break
+    ends = _sentence_ends(text)
+    first = bisect_right(ends, start)
+    last = max(bisect_left(ends, end), first)
+    left, right = ends[first - 1] if first else 0, ends[last] if last < len(ends) else len(text)
     while left < start and text[left].isspace():
         left += 1
     while right > end and text[right - 1].isspace():
@@ -130,16 +127,20 @@ def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
     return left, right
 
 
+@lru_cache(maxsize=64)
+def _sentence_ends(text: str) -> tuple[int, ...]:
+    """Where the sentences and list items of a passage end: an answer asks for these several times over."""
+    return tuple(sorted({*boundaries(text, 0, len(text)), *(match.end() for match in _LIST_ITEM.finditer(text))}))
+
+
 def sentences(text: str) -> Iterator[tuple[int, int]]:
-    """The ranges of a text's sentences, blanks trimmed."""
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        start, end = enclosing_sentence(text, at, at + 1)
-        yield start, end
-        at = max(end, at + 1)
+    """The ranges of a text's sentences and list items, blanks trimmed."""
+    left = 0
+    for right in _sentence_ends(text):
+        start, end = trim(text, left, right)
+        if start < end:
+            yield start, end
+        left = right
 
 
 def neighbourhood(text: str, start: int, end: int, before: int = 1, after: int = 1) -> tuple[int, int]:

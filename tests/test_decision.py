@@ -65,6 +65,14 @@ def test_a_stored_answer_is_as_similar_as_its_question() -> None:
     assert other["similarity_gap"] == pytest.approx(0.4)
 
 
+def test_an_answer_in_another_language_is_not_told_of_the_wrong_kind_by_its_spelling() -> None:
+    chinese = hit("一家店，创始人是马化腾。", number=1)
+    chinese = replace(chinese, chunk=replace(chinese.chunk, language="zh"))
+    found = evidence(span("马化腾", 0, 8), span("a lamp shop", 1))
+    of_chinese, of_english = describe("Who founded it?", "en", [chinese, hit("a lamp shop", number=2)], found)
+    assert (of_chinese["misfits_kind"], of_english["misfits_kind"]) == (0, 1)
+
+
 def candidate(confidence: float, text: str = "nine", number: int = 1, heading: str = "H") -> Candidate:
     return Candidate(hit(text, number=number, heading=heading), span(text), {}, confidence)
 

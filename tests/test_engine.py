@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -82,6 +84,24 @@ async def test_a_follow_up_is_understood_in_context(make_bot: MakeBot) -> None:
     assert "Ada Moss" in reply.trace.query
 
 
+async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    for text in ("By whom was the shop founded?", "hello splendid"):
+        await bot.engine.answer(Message(text, conversation="c"))
+    reply = await bot.engine.answer(Message("When did she found it?", conversation="c"))
+    assert reply.trace is not None
+    assert "Ada Moss" in reply.trace.query
+    assert "splendid" not in reply.trace.query
+
+
+async def test_a_question_refers_to_small_talk_where_nothing_else_was_said(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    await bot.engine.answer(Message("hello, I like Mount Everest", conversation="c"))
+    reply = await bot.engine.answer(Message("How tall is it?", conversation="c"))
+    assert reply.trace is not None
+    assert "Mount Everest" in reply.trace.query
+
+
 async def test_a_follow_up_to_nothing_is_asked_back(make_bot: MakeBot) -> None:
     reply = await make_bot().engine.answer(Message("And when?"))
     assert reply.route == "clarify"
@@ -99,6 +119,23 @@ async def test_two_equal_readings_are_both_offered_and_one_can_be_chosen(make_bo
     chosen = await bot.engine.answer(Message(str(wanted), conversation="c"))
     assert chosen.route == "answer"
     assert "nine" in chosen.text
+
+
+async def test_two_stored_answers_of_one_table_are_offered_and_one_can_be_chosen(
+    make_bot: MakeBot, tmp_path: Path
+) -> None:
+    bot = make_bot(shop=False)
+    faq = tmp_path / "faq.csv"
+    faq.write_text(
+        "question,answer\nWhich number do I call about sales?,555 0101\nWhich number do I call about repairs?,555 0199\n",
+        encoding="utf-8",
+    )
+    bot.engine.knowledge.ingest([faq])
+    reply = await bot.engine.answer(Message("Which number do I call?", conversation="c"))
+    assert (reply.route, len(reply.options)) == ("clarify", 2)
+    wanted = next(i for i, option in enumerate(reply.options, 1) if "repairs" in option)
+    chosen = await bot.engine.answer(Message(str(wanted), conversation="c"))
+    assert (chosen.route, chosen.text) == ("answer", "555 0199")
 
 
 async def test_clarifying_can_be_switched_off(make_bot: MakeBot, tmp_path: Path) -> None:
@@ -186,6 +223,46 @@ async def test_hand_off_can_be_switched_off(make_bot: MakeBot) -> None:
     bot = make_bot(hand_off={"enabled": False})
     replies = [await bot.engine.answer(Message("I want to talk to a human", conversation="c")) for _ in range(4)]
     assert not any(reply.route == "hand_off" or reply.hand_off_offered for reply in replies)
+
+
+async def test_a_fixed_language_is_of_the_bots_words_not_of_the_persons(make_bot: MakeBot) -> None:
+    bot = make_bot(bot={"language": "zh"})
+    await bot.engine.answer(Message("By whom was the shop founded?", conversation="c"))
+    reply = await bot.engine.answer(Message("When did she found it?", conversation="c"))
+    assert reply.trace is not None
+    assert "Ada Moss" in reply.trace.query
+    unknown = await bot.engine.answer(Message("How tall is the lighthouse keeper?", conversation="c"))
+    assert unknown.text.startswith("我不知道")
+    assert (await bot.engine.answer(Message("I want to talk to a human", conversation="c"))).route == "hand_off"
+
+
+async def test_a_human_is_asked_for_in_either_language(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    for text in ("灯塔有多少级台阶？", "human please", "How tall is the lighthouse keeper?", "转人工"):
+        reply = await bot.engine.answer(Message(text, conversation="c"))
+        assert (reply.route == "hand_off") is (text in ("human please", "转人工"))
+
+
+async def test_small_talk_that_is_called_off_ends_at_once_and_is_closed(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    closed = threading.Event()
+    go_on = threading.Event()
+
+    def slow(*_: object, **__: object) -> Iterator[str]:
+        try:
+            go_on.wait(10)
+            yield "late"
+        finally:
+            closed.set()
+
+    bot.generator.stream = slow  # type: ignore[method-assign]
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(bot.engine.answer(Message("hello you", conversation="c")), 0.5)
+    assert not closed.is_set()
+    go_on.set()
+    assert await asyncio.to_thread(closed.wait, 10)
+    bot.generator.stream = type(bot.generator).stream.__get__(bot.generator)  # type: ignore[method-assign]
+    assert (await bot.engine.answer(Message("hello you", conversation="c"))).text == "You say hello you"
 
 
 async def test_a_word_or_two_do_not_leave_a_chinese_conversation(make_bot: MakeBot) -> None:

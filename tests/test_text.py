@@ -80,6 +80,10 @@ def test_coverage_and_dice() -> None:
         ("- first thing\n- second thing\n- third", "second", "- second thing"),
         ("A heading\n\nThe body has it", "body", "The body has it"),
         ("no punctuation at all", "all", "no punctuation at all"),
+        ("Founded by Dr. Anna Smith in 1999. It is big.", "1999", "Founded by Dr. Anna Smith in 1999."),
+        ("It costs approx. 25 Euros. Pay cash.", "25", "It costs approx. 25 Euros."),
+        ('He said "Stop." Then he left. Bye.', '"Stop."', 'He said "Stop."'),
+        ("他说：“停下。”然后他走了。", "“停下。”", "他说：“停下。”"),
     ],
 )
 def test_a_span_is_shown_inside_its_sentence(text: str, span: str, sentence: str) -> None:

@@ -377,20 +377,27 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     if words[0].lower() in _PREPOSITIONS:
         other = other[:1].lower() + other[1:]
     readings: list[str] = []
+    bare = re.sub(r"(?i)^(?:the|a|an|your|our)\s+", "", other)
+    replaced = False  # else one more reading, which still names what `other` may stand for, and would find the old answer again
     if adjective := re.match(r"(?i)(?:the\s+)?(\w[\w-]*)\s+ones?$", other):
         if noun := re.search(r"(?i)\b(the|a|an|your|our)\s+(\w+)\s+(\w+)", body):
             readings.append(f"{body[: noun.start(2)]}{adjective[1]}{body[noun.end(2) :]}?")
     elif words[0].lower() in _PREPOSITIONS:
-        same = re.search(rf"(?i)\b{words[0]}\s+(?:the\s+|a\s+|an\s+)?[\w-]+(?:\s+[A-Z][\w-]*)*$", body)
+        same = _phrase_with(words[0], body)
         time_ = re.search(r"(?i)\b(?:on|at|in|during)\s+(?:the\s+)?[\w-]+$", body)
         place = same or (time_ if words[0].lower() in ("on", "at", "in", "during") else None)
         readings.append(f"{body[: place.start()]}{other}{body[place.end() :]}?" if place else f"{body} {other}?")
+        replaced = same is not None
+    elif same := _same_kind(bare, body):
+        readings.append(f"{body[: same.start()]}{bare}{body[same.end() :]}?")
+        replaced = True
     else:
-        bare = re.sub(r"(?i)^(?:the|a|an|your|our)\s+", "", other)
         names = names_in(body)
         if bare[:1].isupper() and names:
-            at = body.rindex(names[-1])
-            readings.append(f"{body[:at]}{bare}{body[at + len(names[-1]) :]}?")
+            for name in reversed(names):
+                at = body.rindex(name)
+                readings.append(f"{body[:at]}{bare}{body[at + len(name) :]}?")
+            replaced = True
         elif bare[:1].isupper() and (place := re.search(r"(?i)\b(?:to|in|from|for|at)\s+([\w-]+)$", body)):
             readings.append(f"{body[: place.start(1)]}{bare}?")
         else:
@@ -402,8 +409,26 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
                 readings.append(f"{body[: noun.start(1)]}{bare}{body[noun.end(1) :]}?")
             elif plural := re.search(r"(?i)\b(?:are|do|is|does|can|were|was)\s+((?:\w+\s)?\w+s)\b", body):
                 readings.append(f"{body[: plural.start(1)]}{bare}{body[plural.end(1) :]}?")
-    readings.append(f"{other}: {body}?")
+    if not replaced:
+        readings.append(f"{other}: {body}?")
     return readings, [body], True
+
+
+def _phrase_with(preposition: str, body: str) -> re.Match[str] | None:
+    """ "to Arran" in "When does the ferry to Arran leave", for "to": with a name, or with the last words but two at most."""
+    start = rf"\b(?i:{preposition})\s+(?:(?i:the|a|an)\s+)?"
+    name = re.search(rf"{start}[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*)*", body)
+    return name or re.search(rf"{start}[\w-]+(?=(?:\s+[a-z-]+){{0,2}}$)", body)
+
+
+def _same_kind(other: str, body: str) -> re.Match[str] | None:
+    """ "ferry to Arran" in "When does the ferry to Arran leave", for "ferry to Bute"."""
+    kind = re.match(r"([a-z][\w-]*)\s+(of|to|from|in|for|with|on|at)\s", other)
+    return (
+        re.search(rf"\b{kind[1]}\s+{kind[2]}\s+(?:the\s+)?(?:[A-Z][\w-]*(?:\s+[A-Z0-9][\w-]*)*|[\w-]+)", body)
+        if kind
+        else None
+    )
 
 
 def _same_noun(question: str, new: list[str], asked: str, answer: str) -> tuple[list[str], list[str], bool]:

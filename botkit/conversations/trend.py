@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from botkit.language import detect
-from botkit.messages import Language, Sentiment
+from botkit.messages import Sentiment
 
 _MEMORY: Final = 0.6
 _VALUE: Final = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
@@ -51,20 +50,40 @@ _ASKS_ZH: Final = re.compile(
     rf"|(?:转接|转|接)(?:到|一下|一个|个)?(?:{_HUMAN_ZH}|客服){_ENDS_ZH}"
     rf"|(?:找到|找|换|要|叫|联系|请|求|呼叫)(?:上|到|一下|一个|个|你们的?)*{_HUMAN_ZH}{_ENDS_ZH}"
     rf"|(?:和|跟|与|同)(?:一个|个|你们的?)*{_HUMAN_ZH}(?:说|聊|谈|讲|沟通|对话|通话|交流|联系)"
-    rf"|有(?:没有|没)?{_HUMAN_ZH}(?:可以|能)?(?:聊|说|谈|帮|吗|么|\W*$)"
+    rf"|有(?:没有|没)?{_HUMAN_ZH}(?:可以|能)?(?:聊|说|谈|帮(?:我|忙?(?:一下)?(?:吗|么|\W*$))|吗|么|\W*$)"
     r"|(?:找|叫|让|请)你们的?(?:经理|领导|主管|负责人|老板|客服)|^\W*(?:我|请|帮我|给我|麻烦)+(?:想|要)*(?:找|联系|叫)(?:一下|个)?客服\W*$"
     r"|换个?人(?:工|来|吧|跟|和|\W*$)|(?:不(?:想|要)(?:再)?(?:跟|和)|别给我|不要)机器(?:人)?(?=说|聊|谈|讲|，|。|！|,|\W*$)"
 )
 _ABOUT_ZH: Final = re.compile(
     r"(?:人工|真人)(?:客服|服务)?.{0,6}(?:几点|时间|什么时候|上班|下班|电话|收费|多少)|^[^我]*(?:需要|要)人工[^客]*吗"
+    r"|^[^我]*(?:需要|要|得|必须)先?(?:联系|找|叫|通知)(?:你们的?)?工作人员.*(?:[吗么]|[?？])"
 )
 
 
-def wants_human(text: str, language: Language) -> bool:
-    """Whether the message asks to talk to a person, and is no question about people, opening hours or HR."""
-    if language == "zh" or detect(text) == "zh":
-        return _ASKS_ZH.search(text) is not None and _ABOUT_ZH.search(text) is None
-    return _ASKS_EN.search(text) is not None and _ABOUT_EN.search(text) is None
+_DECLINES_EN: Final = re.compile(
+    r"(?ix) (?:\b(?:do|does|did|would|will|need)n['’]?t | \b(?:do|does|did|would|will|need|am|'m|rather|really)?\s*not | \bnever | \bno\s+need)"
+    r" (?:\s+(?:really|actually|even|yet|think|have|want|need|wish|like|going|prefer|to|be|for|i|me|us|it|a|an))* \s* $"
+)
+""" "I don't want to", before "talk to a human"."""
+_DECLINES_ZH: Final = re.compile(
+    r"(?:(?<![得要想用能可么还])不|别|勿|没必要|没有必要|无需)(?:再|需|想|要|用|必|愿意?|打算|给我|帮我|替我|去|跟|和|来|了)*$"
+)
+
+
+_LOOK_BEHIND: Final = 60
+
+
+def wants_human(text: str) -> bool:
+    """Whether the message asks to talk to a person, and is no question about people, opening hours or HR, nor says no to one."""
+    languages = ((_ASKS_EN, _ABOUT_EN, _DECLINES_EN), (_ASKS_ZH, _ABOUT_ZH, _DECLINES_ZH))
+    return any(
+        about.search(text) is None
+        and any(
+            declines.search(text, max(0, found.start() - _LOOK_BEHIND), found.start()) is None
+            for found in asks.finditer(text)
+        )
+        for asks, about, declines in languages
+    )
 
 
 def trend(sentiments: Sequence[Sentiment]) -> float:

@@ -13,7 +13,7 @@ def window(
 ) -> list[Turn]:
     """The latest turns that fit: at most `max_turns` exchanges and `max_tokens` tokens.
 
-    The last turn is always kept. `count` measures a text in tokens; by default about 1.3 tokens a word, or one a
+    The last turn is always kept, and otherwise the first one is a person's: many a model takes no other. `count` measures a text in tokens; by default about 1.3 tokens a word, or one a
     Chinese character.
     """
     measure = count or estimated_tokens
@@ -24,6 +24,8 @@ def window(
         if kept and tokens > max_tokens:
             break
         kept.append(turn)
+    while len(kept) > 1 and kept[-1].role == "bot":
+        kept.pop()
     return kept[::-1]
 
 

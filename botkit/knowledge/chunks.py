@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from botkit.knowledge.sentences import sentences, trim
 from botkit.knowledge.types import Chunk, Document
 from botkit.language import detect
+from botkit.sentences import sentences, trim
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -34,7 +34,11 @@ unknown word) is measured by its characters instead."""
 _CLAUSE_END = re.compile(r"[,，、;；:：]+\s*|\s[-–—]+\s")
 _LINE_END = re.compile(r"\n+")
 _WORD_END = re.compile(r"\s+")
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n.*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = re.compile(
+    r"\A---[ \t]*\r?\n(?=(?:#[^\n]*\n)*(?:---|\.\.\.|[\w\"'][^\n:]*:\s)).*?^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)",
+    re.DOTALL | re.MULTILINE,
+)
+"""Between two fences, and with a key on the first line: other texts that begin with a rule lose nothing."""
 _HEADING_ANCHOR = re.compile(r"\s*\{#[^}]*\}\s*$")
 _LONGEST_HEADING = 1_000
 """Characters of the longest heading that is parsed for marks: parsing takes time by the square of the length."""

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from botkit.errors import LibraryError
 from botkit.knowledge.lexical import LexicalIndex, discard
 from botkit.knowledge.library import Library
-from botkit.knowledge.sentences import sentences
 from botkit.knowledge.types import Chunk
 from botkit.knowledge.vectors import Batch, VectorIndex
 from botkit.models import Encoder
+from botkit.sentences import sentences
 
 _BATCH = 1_000
 _ENCODING_BATCH = 32

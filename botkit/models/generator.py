@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -260,12 +261,13 @@ class OnnxGenerator:
         if persona not in self._personas:
             raise GeneratorError(f"The generator has no persona {persona!r}; it has {', '.join(self._personas)}.")
         asked = [number for number, turn in enumerate(turns) if turn.role == "user"][-EXCHANGES:]
+        spoken = (unmistakable(turns[asked[-1]].text) if asked else None) or language
         parts: list[int] = []
         for first, following in zip(reversed(asked), [len(turns), *reversed(asked)], strict=False):
             part = [self._user, *self._words(turns[first].text), self._bot]
             for turn in turns[first + 1 : following]:
                 part += [*self._words(turn.text), self._end] if turn.role == "bot" else []
-            foreign = unmistakable(turns[first].text) not in (None, language)
+            foreign = unmistakable(turns[first].text) not in (None, spoken)
             if parts and (foreign or len(parts) + len(part) > self._context_length // 2):
                 break
             parts = part + parts
@@ -395,12 +397,18 @@ class TransformersGenerator:
         """A conversation in the model's chat template; `open_`: up to where the bot speaks next."""
         roles = {"user": "user", "bot": "assistant"}
         said = [{"role": roles[turn.role], "content": turn.text} for turn in turns]
-        system = {"role": "system", "content": self._system_prompt or instruction(language, persona)}
-        return str(
-            self._chat.apply_chat_template(
-                [system, *said], add_generation_prompt=open_, tokenize=False, persona=persona
-            )
-        )
+        system = self._system_prompt or instruction(language, persona)
+        write = partial(self._chat.apply_chat_template, add_generation_prompt=open_, tokenize=False, persona=persona)
+        from jinja2.exceptions import TemplateError  # comes with transformers' chat templates
+
+        try:
+            return str(write([{"role": "system", "content": system}, *said]))
+        except TemplateError:  # Gemma's and Mistral's know no system role
+            first, *others = said or [{"role": "user", "content": ""}]
+            try:
+                return str(write([{**first, "content": f"{system}\n\n{first['content']}"}, *others]))
+            except TemplateError as error:
+                raise GeneratorError(f"{self.name}: its chat template refuses it ({first_line(error)}).") from error
 
     def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
         if self._chat.chat_template:

@@ -89,6 +89,10 @@ def test_questions_of_the_shop_are_rarely_taken_for_follow_ups_and_never_lost(la
         ("What's its range?", ["What is the Leaf?", "A car."], "What is the Leaf's range?"),
         ("Is it paid?", ["How long is parental leave?", "14 months."], "Is parental leave paid?"),
         ("And to Germany?", ["How much is shipping to France?", "9 euros."], "How much is shipping to Germany?"),
+        ("And to Bute?", ["When does the ferry to Arran leave?", "9:15."], "When does the ferry to Bute leave?"),
+        ("And the ferry to Bute?", ["When does the ferry to Arran leave?"], "When does the ferry to Bute leave?"),
+        ("And to hills?", ["How long does delivery to islands take?"], "How long does delivery to hills take?"),
+        ("And of Spain?", ["What is the capital of France?", "Paris."], "What is the capital of Spain?"),
         ("What about the Nile?", ["How long is the Amazon?", "6,400 km."], "How long is the Nile?"),
         ("And its capital?", ["How large is Norway?", "385,207 km²."], "What is Norway's capital?"),
         ("How many people work there?", ["Where is the Galway plant?", "Docks."], "How many people work at the Galway plant?"),
@@ -117,6 +121,17 @@ def test_the_query_reads_like_a_question(question: str, said: list[str], query: 
 )
 def test_the_chinese_query_reads_like_a_question(question: str, said: list[str], query: str) -> None:
     assert ask(question, *said, language="zh").query == query
+
+
+@pytest.mark.parametrize("question", ["And to Bute?", "What about the ferry to Bute?", "And Bute?"])
+def test_no_reading_still_names_what_was_replaced(question: str) -> None:
+    found = ask(question, "When does the ferry to Arran leave?", "The ferry to Arran leaves at 9:15.")
+    assert not any("Arran" in reading for reading in (found.query, *found.alternatives))
+
+
+def test_of_several_names_any_may_be_the_one_that_is_replaced() -> None:
+    found = ask("And Pierre Curie?", "When did Marie Curie win the Nobel Prize?", "1903.")
+    assert "When did Pierre Curie win the Nobel Prize?" in found.alternatives
 
 
 def test_where_several_readings_are_plausible_all_are_offered() -> None:

@@ -131,34 +131,76 @@ DOES_NOT_ASK_ZH = [
 
 @pytest.mark.parametrize("text", ASKS_EN)
 def test_a_request_for_a_human_is_noticed(text: str) -> None:
-    assert wants_human(text, "en")
+    assert wants_human(text)
 
 
 @pytest.mark.parametrize("text", DOES_NOT_ASK_EN)
 def test_a_question_about_people_is_no_request(text: str) -> None:
-    assert not wants_human(text, "en")
+    assert not wants_human(text)
 
 
 @pytest.mark.parametrize("text", ASKS_ZH)
 def test_a_chinese_request_for_a_human_is_noticed(text: str) -> None:
-    assert wants_human(text, "zh")
+    assert wants_human(text)
 
 
 @pytest.mark.parametrize("text", DOES_NOT_ASK_ZH)
 def test_a_chinese_question_about_people_is_no_request(text: str) -> None:
-    assert not wants_human(text, "zh")
+    assert not wants_human(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't want to talk to a human",
+        "I do not want to speak to a manager.",
+        "No need to get me an agent, thanks",
+        "Please don't connect me to a person",
+        "I'd rather not talk to anyone",
+        "I would never call an operator",
+        "不需要人工客服",
+        "不用转人工",
+        "不要转人工",
+        "别转人工",
+        "我不要人工客服",
+        "我不想跟真人说话",
+        "没必要找人工",
+        "有工作人员帮忙安装吗？",
+        "退货要联系工作人员吗？",
+    ],
+)
+def test_no_human_is_called_for_one_who_declines_or_asks_about_the_staff(text: str) -> None:
+    assert not wants_human(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not again! I want to talk to a human",
+        "I don't want an answer from a bot, get me an agent",
+        "I do not know what to do. Connect me to an agent",
+        "I am not able to reach a human",
+        "怎么还不给我转人工",
+        "可不可以转人工",
+        "不行，转人工",
+        "能不能找真人帮我",
+        "我要联系工作人员",
+    ],
+)
+def test_a_no_to_something_else_is_none_to_a_human(text: str) -> None:
+    assert wants_human(text)
 
 
 def test_chinese_is_noticed_in_a_conversation_held_in_english() -> None:
-    assert wants_human("转人工", "en")
+    assert wants_human("转人工")
 
 
 @pytest.mark.parametrize("piece", ["talk to ", "not a ", "the real ", "I want a real ", " ", "要", "找个", "human "])
 def test_a_long_message_takes_no_time_to_speak_of(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     started = time.process_time()
-    wants_human(text, "en")
-    wants_human(text, "zh")
+    wants_human(text)
+    wants_human(text)
     assert time.process_time() - started < 2.0
 
 

@@ -23,7 +23,13 @@ def test_no_exchange_means_the_last_turn_alone() -> None:
 
 
 def test_tokens_limit_it_too() -> None:
-    assert window(TALK, 10, 3, count=lambda text: 1) == TALK[-3:]
+    assert window(TALK, 10, 4, count=lambda text: 1) == TALK[-4:]
+
+
+def test_it_begins_with_a_persons_words() -> None:
+    asked = [*TALK, Turn("user", "and now?")]
+    assert window(asked, 2, 1000) == asked[-3:]
+    assert window(asked, 10, 2, count=lambda text: 1) == asked[-1:]
 
 
 def test_the_last_turn_stays_however_long_it_is() -> None:

@@ -143,9 +143,9 @@ def test_front_matter_is_not_a_passage() -> None:
 @pytest.mark.parametrize("unit", ["x", "word ", "字", "a,b;", "- i\n", "# h\n", "[", "*a", "> "])
 def test_a_line_of_100_kb_is_cut_quickly(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
-    started = time.perf_counter()
+    started = time.process_time()
     chunks = chunk_document(document(text), count_tokens, limit=160)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert all(len(chunk.text) <= 160 * 16 for chunk in chunks)
 
 

@@ -115,6 +115,18 @@ def test_broken_front_matter_is_named_with_its_line() -> None:
         read("---\ntitle: a\ntags: [b\n---\n\nText.\n")
 
 
+@pytest.mark.parametrize("first", ["\n\nWe open at nine.\n\n", "\nWe open at nine.\n", "\n# Hours\nWe open at nine.\n"])
+def test_a_rule_at_the_head_of_a_text_is_no_front_matter(first: str) -> None:
+    chunks = chunk_document(read(f"---{first}---\n\n# Prices\n\nTen euros.\n"), count_tokens, limit=64)
+    assert any("We open at nine." in chunk.heading + chunk.text for chunk in chunks)
+    assert chunks[-1].text == "Ten euros."
+
+
+def test_front_matter_may_begin_with_a_remark() -> None:
+    assert read("---\n# kept by hand\ntitle: Prices\n---\n\nTen euros.\n").title == "Prices"
+    assert chunk_document(read("---\n---\nTen euros.\n"), count_tokens, limit=64)[0].text == "Ten euros."
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [("zh-CN", "zh"), ("EN_us", "en"), ("中文", "zh"), ("fr", None), (None, None)]
 )

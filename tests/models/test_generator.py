@@ -170,3 +170,29 @@ def test_a_chat_template_is_used_where_there_is_one(gpt_folder: Path, tmp_path: 
     generator = TransformersGenerator(folder, system_prompt="S")
     prompt = generator._prompt([Turn("user", "hi"), Turn("bot", "yo")], "en", "friendly")
     assert generator._tokenizer.decode(prompt) == "system=S;user=hi;assistant=yo;go"
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ("messages[0].role == 'system'", "user=S\n\nhi;assistant=yo;go"),
+        ("messages[-1].role == 'assistant'", None),
+    ],
+)
+def test_a_template_without_a_system_role_gets_its_words_with_the_first_message(
+    gpt_folder: Path, tmp_path: Path, refused: str, told: str | None
+) -> None:
+    folder = tmp_path / "chat"
+    shutil.copytree(gpt_folder, folder)
+    template = (
+        f"{{% if {refused} %}}{{{{ raise_exception('roles must alternate') }}}}{{% endif %}}"
+        "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}go"
+    )
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    generator = TransformersGenerator(folder, system_prompt="S")
+    turns = [Turn("user", "hi"), Turn("bot", "yo")]
+    if told:
+        assert generator._tokenizer.decode(generator._prompt(turns, "en", "friendly")) == told
+    else:
+        with pytest.raises(GeneratorError, match="roles must alternate"):
+            list(generator.stream(turns))

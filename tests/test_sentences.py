@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botkit.knowledge.sentences import sentences
+from botkit.sentences import sentences
 
 
 def split(text: str) -> list[str]:

@@ -137,7 +137,7 @@ def sentences(text: str, start: int = 0, end: int | None = None) -> list[tuple[i
     stop = len(text) if end is None else end
     found: list[tuple[int, int]] = []
     left = start
-    for right in _boundaries(text, start, stop):
+    for right in boundaries(text, start, stop):
         trimmed = trim(text, left, right)
         if trimmed[0] < trimmed[1]:
             found.append(trimmed)
@@ -154,7 +154,8 @@ def trim(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _boundaries(text: str, start: int, stop: int) -> list[int]:
+def boundaries(text: str, start: int, stop: int) -> list[int]:
+    """Where the sentences of text[start:stop] end, in order; blanks that follow belong to the next one."""
     ends = [match.end() for match in _END.finditer(text, start, stop) if _ends_sentence(text, match, start, stop)]
     ends.extend(match.end() for match in _PARAGRAPH.finditer(text, start, stop))
     return sorted({*ends, stop})
