@@ -162,6 +162,8 @@ def split(
         for prefix, parts in cuts
         for name, numbers in parts.items()
     }
+    if file.resolve() in {Path(path).resolve() for path in written}:
+        raise DataError(f"{file}: would be overwritten by a part of its own. Name another folder with --out.")
     # other questions about a passage that training has seen flatter a model; only a split by group sets out to part passages
     grave = [leak for _, leak in found if chosen == "group" or leak.kind != "same passage"]
     blocked = bool(grave) and not allow_leaks

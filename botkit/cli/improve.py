@@ -105,7 +105,7 @@ def _ask(proposal: Proposal, place: str) -> Proposal | None:
         if proposal.note:
             common.console.print(Text.assemble(("Note:     ", "bold"), proposal.note))
         choice = Prompt.ask(
-            "[y] accept  [a] another answer  [u] not answered here  [n] reject  [s] skip  [q] stop",
+            Text("[y] accept  [a] another answer  [u] not answered here  [n] reject  [s] skip  [q] stop"),
             choices=["y", "a", "u", "n", "s", "q"],
             show_choices=False,
             console=common.console,
@@ -167,8 +167,10 @@ def train(
         raise DataError(
             "No accepted example is kept for the comparison (one in four is). Accept more, or name rows with --valid."
         )
-    for file in (*(data or ()), *compared):
+    for file in data or ():
         read_rows(file, "reading")
+    if sum(len(read_rows(file, "reading")[0]) for file in compared) < 2:
+        raise DataError("One example is too few for the comparison. Accept more, or name rows with --valid.")
     in_service = settings.config.models.reader
     overrides: dict[str, Any] = {
         "base": in_service,

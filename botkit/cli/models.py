@@ -237,7 +237,13 @@ def export(
     common.console.print(
         f"{made.folder}: {made.int8_bytes / 1e6:.1f} MB in int8, {made.float_bytes / 1e6:.1f} MB in float."
     )
-    common.console.print(f"Use it with `botkit models use {wanted} {out}`.")
+    common.console.print(_use(wanted, out))
+
+
+def _use(role: Role, folder: str) -> str:
+    """The command that uses an exported model; a classifier serves no role of the bot's."""
+    command = f'classify "…" --model {folder}' if role == "classifier" else f"models use {role} {folder}"
+    return f"Use it with `botkit {command}`."
 
 
 def _export_measured(
@@ -284,7 +290,7 @@ def _export_measured(
     common.console.print(table)
     if kept.loss > most:
         common.console.print(f"No form loses as little as {most:g}; the last one was kept.")
-    common.console.print(f"{target}: {kept.form}. Use it with `botkit models use {role} {out}`.")
+    common.console.print(f"{target}: {kept.form}. {_use(role, out)}")
 
 
 def write_setting(file: Path, key: tuple[str, ...], value: str) -> None:

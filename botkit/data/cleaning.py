@@ -7,6 +7,7 @@ cannot, always for a named reason that the report counts and shows an example of
 from __future__ import annotations
 
 import html
+import json
 import re
 import unicodedata
 import warnings
@@ -189,7 +190,7 @@ def _mend(
 ) -> dict[str, Any] | None:
     """The row cleaned, or None where one of its answers is nowhere in the context."""
     values = dict(row.values)
-    if kind_of(values) != kind:
+    if not _is_of(values, kind):
         return values  # told by _fault
 
     def cleaned(text: Any) -> Any:
@@ -203,9 +204,15 @@ def _mend(
         return text
 
     if kind == "reading":
-        context, golds = values["context"], values.get("answers") or []
+        context, golds = values["context"], _golds(values.get("answers"))
+        if golds is None:
+            return values
+        if golds != values["answers"]:
+            report.note(
+                report.mended, "answers as Hugging Face's SQuAD has them", row.place, json.dumps(values["answers"])
+            )
         found = []
-        for gold in golds if isinstance(golds, list) else []:
+        for gold in golds:
             text, start = (gold.get("text"), gold.get("start")) if isinstance(gold, dict) else (gold, None)
             if not isinstance(text, str) or not isinstance(context, str):
                 return values
@@ -248,12 +255,29 @@ def _mend(
         return values
     values["text"] = cleaned(values["text"])
     if kind == "labelled":
+        if not isinstance(values["label"], (str, int, float)) or isinstance(values["label"], bool):
+            return values
         label = str(values["label"]).strip()
         if label in rules.rename:
             report.note(report.mended, "label renamed", row.place, label)
             label = rules.rename[label]
         values["label"] = label
     return values
+
+
+def _is_of(values: Mapping[str, Any], kind: Kind) -> bool:
+    """Whether a row is of a kind; of a labelled one the text alone is taken too."""
+    found = kind_of(values)
+    return found == kind or (found == "labelled" and kind == "text")
+
+
+def _golds(answers: Any) -> list[Any] | None:
+    """The answers as a list, None where they are none; Hugging Face keeps the fields of all of them in lists instead."""
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
+            return [{"text": text, "start": start} for text, start in zip(texts, starts, strict=True)]
+    return answers if isinstance(answers, list) else None
 
 
 def _nearest(context: str, text: str, start: int) -> int | None:
@@ -271,8 +295,7 @@ def _is_in(values: Mapping[str, Any], kind: Kind, languages: Sequence[Language])
 
 def _fault(values: Mapping[str, Any], kind: Kind, rules: Rules, place: str) -> str:
     """Why a row cannot stay, or nothing."""
-    found = kind_of(values)
-    if found != kind and not (found == "labelled" and kind == "text"):
+    if not _is_of(values, kind):
         return f"not a {kind} row"
     try:
         check(values, kind, place)

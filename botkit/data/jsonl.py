@@ -51,6 +51,11 @@ def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield line, row
 
 
+def is_encodable(text: str) -> bool:
+    """Whether a text has a form in UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write JSON lines, gzipped where the name ends in .gz; the file appears whole or not at all. Returns their number."""
     count = 0
@@ -61,7 +66,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
             gzip.open(new, "wt", encoding="utf-8") if path.suffix == ".gz" else new.open("w", encoding="utf-8") as file
         ):
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                written = json.dumps(row, ensure_ascii=False)
+                # half of a surrogate pair has no UTF-8, and stays as it was escaped
+                file.write((written if is_encodable(written) else json.dumps(row)) + "\n")
                 count += 1
         new.replace(path)
     except OSError as error:

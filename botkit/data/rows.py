@@ -41,7 +41,7 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     text: Words
-    start: int = Field(ge=0)
+    start: int = Field(ge=0, strict=True)
 
 
 class Reading(_Row):

@@ -46,10 +46,14 @@ def cross_validation(
         fold = Recipe.model_validate({**recipe.model_dump(), "data": data})
         done = train(fold, base_for(fold, folder_of), folder / "model", restart=True, listener=listener)
         told.append(done.metrics)
-    names = told[0]
+    # a figure that a fold lacks (of questions without an answer, where it has none) is averaged over the others
+    figures = {name: [one[name] for one in told if name in one] for one in told for name in one}
     return {
-        "mean": {name: statistics.fmean(one[name] for one in told) for name in names},
-        "standard_deviation": {name: statistics.stdev(one[name] for one in told) for name in names},
+        "mean": {name: statistics.fmean(values) for name, values in figures.items()},
+        "standard_deviation": {
+            name: statistics.stdev(values) if len(values) > 1 else None for name, values in figures.items()
+        },
+        "folds_with": {name: len(values) for name, values in figures.items() if len(values) < len(told)},
         "folds": {str(number): one for number, one in enumerate(told, 1)},
         "n": len(rows),
     }

@@ -38,6 +38,8 @@ SPECIAL: Final = ("<|pad|>", "<|user|>", "<|bot|>", "<|end|>", *(f"<|{persona}|>
 CONTEXT_LENGTH: Final = 256
 FIRST_TOKENS: Final = 10
 """Tokens that are left of an answer that is cut."""
+_SHARED_WEIGHT: Final = 20
+"""How many more times a pass asks in English what the Chinese questions hold as well ("hi")."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def exchanges(
     for one in also:
         intent = intents[one.intent]
         by_language[intent.language].append((one.question, intent.answers, one.intent))
+    foreign = {question.casefold() for question, _, _ in by_language["zh"] if detect(question, "zh") == "en"}
+    by_language["en"] += [pair for pair in by_language["en"] if pair[0].casefold() in foreign] * _SHARED_WEIGHT
     # "hi" among the Chinese questions is said after Chinese words: a conversation that begins with it is an English one
     openings = {
         language: [pair for pair in pairs if detect(pair[0], language) == language]

@@ -143,7 +143,12 @@ def write_data(folder: Path, proposals: Iterable[Proposal]) -> tuple[Path, Path,
         "valid": [one.row() for one in accepted if one.evaluates],
     }
     if not parts["train"]:
-        raise DataError(f"{folder}: nothing is accepted yet. Review the proposals: botkit improve review.")
+        what = (
+            f"all that is accepted ({len(accepted)}) is kept for the comparison"
+            if accepted
+            else "nothing is accepted yet"
+        )
+        raise DataError(f"{folder}: {what}. Review more proposals: botkit improve review.")
     files = {name: folder / f"{name}.jsonl" for name in parts}
     for name, rows in parts.items():
         write_rows(files[name], rows)

@@ -66,9 +66,18 @@ def read_space(path: Path | None) -> dict[str, Any]:
             continue
         if not isinstance(given, dict) or not {"low", "high"} <= set(given) <= {"low", "high", "log", "step", "points"}:
             raise ConfigError(f"{place}: write a list of values, or low and high (and log, step, points).")
+        for name in {"low", "high", "step"} & set(given):
+            given[name] = _number(given[name])
         numbers = [given["low"], given["high"]]
         if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in numbers):
             raise ConfigError(f"{place}: low and high must be numbers, found {given['low']!r} and {given['high']!r}.")
+        step, points = given.get("step"), given.get("points", 3)
+        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or step <= 0):
+            raise ConfigError(f"{place}: step must be a number above 0, found {step!r}.")
+        if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+            raise ConfigError(f"{place}: points must be a whole number from 1, found {points!r}.")
+        if step is not None and given.get("log"):
+            raise ConfigError(f"{place}: a logarithmic range has no step; leave one of the two out.")
         if given["low"] >= given["high"]:
             raise ConfigError(f"{place}: low must be less than high.")
         if given.get("log") and given["low"] <= 0:
@@ -76,6 +85,14 @@ def read_space(path: Path | None) -> dict[str, Any]:
     if not file.values:
         raise ConfigError(f"{path}:1: an empty search space.")
     return file.values
+
+
+def _number(given: Any) -> Any:
+    """A number, also where YAML 1.1 takes it for words: it wants a point in 1e-5."""
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
 
 
 def grid_of(space: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -234,3 +234,10 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait() == 0
+
+
+def test_an_exported_classifier_is_used_by_a_command_that_exists() -> None:
+    from botkit.cli.models import _use
+
+    assert _use("classifier", "topics") == 'Use it with `botkit classify "…" --model topics`.'
+    assert _use("reader", "r") == "Use it with `botkit models use reader r`."

@@ -85,6 +85,35 @@ def test_a_leaking_split_is_not_written(capsys: pytest.CaptureFixture[str], tmp_
     assert code == 0
 
 
+def test_a_split_does_not_overwrite_what_it_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    text = "\n".join(json.dumps({"text": f"words of number {n}", "label": "a"}) for n in range(20))
+    file.write_text(text, encoding="utf-8")
+    code, _, errors = run(capsys, "data", "split", file, "--shares", "train=0.9,valid=0.1", "--out", tmp_path)
+    assert (code, "would be overwritten" in errors) == (1, True)
+    assert file.read_text(encoding="utf-8") == text
+    assert not (tmp_path / "valid.jsonl").exists()
+
+
+@pytest.mark.parametrize("start", ['"0"', "0.0", "true"])
+def test_a_start_that_is_no_whole_number_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, start: str
+) -> None:
+    file = tmp_path / "d.jsonl"
+    row = '{"question": "Capital?", "context": "Paris it is.", "answers": [{"text": "Paris", "start": %s}]}'
+    file.write_text(row % start, encoding="utf-8")
+    code, _, errors = run(capsys, "data", "stats", file)
+    assert (code, "d.jsonl:1: `answers.0.start`" in errors) == (1, True)
+
+
+def test_half_an_emoji_in_a_further_key_is_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file, out = tmp_path / "d.jsonl", tmp_path / "o.jsonl"
+    file.write_text('{"text": "clean text", "label": "é", "user": "half \\ud83d"}', encoding="utf-8")
+    code, _, errors = run(capsys, "data", "prepare", file, "--out", out)
+    assert (code, errors) == (0, "")
+    assert json.loads(out.read_text(encoding="utf-8"))["user"] == "half \ud83d"
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -203,3 +203,37 @@ def test_a_missing_field_is_named() -> None:
     row = {"text": "so", "label": "a", "time": "15/01/2024"}
     _, report = clean([Row(row, "f:1")], "labelled", Rules())
     assert report.dropped == {"`time` missing or of the wrong type": 1}
+
+
+def test_answers_in_the_form_of_hugging_face_are_kept() -> None:
+    context = "Paris is the capital of France. So is Paris."
+    row = {"question": "Which?", "context": context, "answers": {"text": ["Paris", "France"], "answer_start": [38, 24]}}
+    none = {"question": "Who?", "context": context, "answers": {"text": [], "answer_start": []}}
+    kept, report = clean([Row(row, "f:1"), Row(none, "f:2")], "reading", Rules())
+    assert [[(one["text"], one["start"]) for one in got.values["answers"]] for got in kept] == [
+        [("Paris", 38), ("France", 24)],
+        [],
+    ]
+    assert report.mended["answers as Hugging Face's SQuAD has them"] == 2
+
+
+@pytest.mark.parametrize("answers", ["Paris", None, {"text": ["Paris"]}, {"text": ["a", "b"], "answer_start": [0]}])
+def test_answers_that_are_none_do_not_make_a_question_unanswerable(answers: object) -> None:
+    row = {"question": "Which?", "context": "Paris is the capital.", "answers": answers}
+    for values in (row, {name: row[name] for name in ("question", "context")}):
+        kept, report = clean([Row(values, "f:1")], "reading", Rules())
+        assert not kept
+        assert report.dropped == {"`answers` missing or of the wrong type": 1}
+
+
+def test_labels_are_words_or_numbers() -> None:
+    rows = [Row({"text": f"text {n}", "label": label}, f"f:{n}") for n, label in enumerate((3, "a", None, ["a"], True))]
+    kept, report = clean(rows, "labelled", Rules())
+    assert [row.values["label"] for row in kept] == ["3", "a"]
+    assert report.dropped == {"`label` missing or of the wrong type": 3}
+
+
+def test_every_row_that_is_kept_is_cleaned() -> None:
+    rows = [Row({"text": "first row"}, "f:1"), Row({"text": "<b>mail</b> ann@example.org", "label": "x"}, "f:2")]
+    kept, _ = clean(rows, "text", Rules(mask=True))
+    assert [row.values["text"] for row in kept] == ["first row", "mail <email>"]

@@ -70,6 +70,22 @@ def test_what_is_compared_on_is_not_trained_on(tmp_path: Path) -> None:
     assert not set(rows[0]) & set(rows[1])
     with pytest.raises(DataError, match="nothing is accepted"):
         write_data(tmp_path, [])
+    with pytest.raises(DataError, match=r"all that is accepted \(1\) is kept for the comparison"):
+        write_data(tmp_path, [next(one for one in proposals if one.evaluates)])
+
+
+def test_the_review_says_which_keys_to_press(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "home" / "improve"
+    write_proposals(folder, [Proposal("1", "When?", PASSAGE, "", "at nine", PASSAGE.index("at nine"), 1, "")])
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(SystemExit) as stopped:
+        main(["improve", "review", "--home", str(tmp_path / "home")])
+    assert not stopped.value.code
+    shown = capsys.readouterr().out
+    assert all(f"[{key}] " in shown for key in "yaunsq")
+    assert read_proposals(folder)[0].decision == "accepted"
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any, str]:
@@ -94,6 +110,12 @@ def test_from_a_rating_to_a_candidate_and_back(tmp_path: Path, capsys: pytest.Ca
         Proposal(str(n), f"When does shop {n} open?", PASSAGE, "", "at nine", PASSAGE.index("at nine"), 1, "")
         for n in range(12)
     ]
+    write_proposals(folder, proposals)
+    few = [one for one in proposals if not one.evaluates] + [next(one for one in proposals if one.evaluates)]
+    write_proposals(folder, [replace(one, decision="accepted") for one in few])
+    code, told, _ = run(capsys, "improve", "train", *home)
+    assert (code, "One example is too few for the comparison" in told["error"]["message"]) == (1, True)
+    assert not list(folder.glob("candidate-*"))
     write_proposals(folder, proposals)
     code, told, _ = run(capsys, "improve", "review", "--accept-all", *home)
     assert (told["accepted"], told["open"]) == (12, 0)

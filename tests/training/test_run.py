@@ -136,6 +136,43 @@ def test_a_generator_from_nothing(architecture: str, tmp_path: Path) -> None:
     assert said.shape[1] > ids.shape[1]
 
 
+def test_repeated_dialogues_are_not_validated_on_and_broken_ones_may_be_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from botkit.training.tasks.generator import setup
+
+    rows: list[dict[str, Any]] = [{"turns": [f"say {n}", f"it is number {n}"]} for n in range(20)]
+    file = write_rows(tmp_path / "d.jsonl", [*rows, {"turns": ["alone"]}, {"turns": ["體育", "運動"]}])
+    source = {"path": str(file), "repeat": 3, "broken": "skip", "simplify": True}
+    shape = ["scratch.vocabulary=300", "scratch.width=32", "scratch.layers=1"]
+    made = setup(recipe("generator", file, *shape, base="scratch", **{"data.train": [source]}), None)
+    assert made.facts["train_rows"] == 3 * (21 - made.facts["valid_rows"])
+    told = [[tuple(one["input_ids"]) for one in part] for part in (made.train, made.valid)]
+    assert len(set(told[0])) == len(told[0]) / 3
+    assert not set(told[0]) & set(told[1])
+    assert "1 broken rows are left out" in caplog.text
+    everything = made.tokenizer.decode([number for part in told for ids in part for number in ids])
+    assert "体育" in everything.replace(" ", "") and "體" not in everything
+    with pytest.raises(DataError, match="d.jsonl:21: `turns`"):
+        setup(recipe("generator", file, *shape, base="scratch"), None)
+
+
+def test_a_figure_that_a_fold_lacks_is_averaged_over_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from botkit.training import cross_validation as module
+
+    figures = iter([{"f1": 0.5}, {"f1": 0.7, "no_answer_f1": 0.25}, {"f1": 0.9, "no_answer_f1": 0.75}])
+    monkeypatch.setattr(module, "train", lambda *_, **__: SimpleNamespace(metrics=next(figures)))
+    monkeypatch.setattr(module, "base_for", lambda *_: None)
+    data = tones(tmp_path / "d.jsonl")
+    told = module.cross_validation(recipe("classifier", data), lambda *_: tmp_path, tmp_path / "out", k=3)
+    assert told["mean"] == {"f1": pytest.approx(0.7), "no_answer_f1": 0.5}
+    assert told["folds_with"] == {"no_answer_f1": 2}
+
+
 @pytest.mark.parametrize("task", ["classifier", "reader", "encoder"])
 def test_low_rank_adaptation_is_merged(task: str, bert: Path, tmp_path: Path) -> None:
     data = tones(tmp_path / "d.jsonl", 16) if task == "classifier" else questions(tmp_path / "d.jsonl")

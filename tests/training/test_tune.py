@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,9 @@ def test_a_grid_has_the_points_that_were_asked_for() -> None:
         ("a: [1]\nlearning_rate: {low: 2, high: 1}\n", "s.yaml:2: learning_rate: low must be less than high"),
         ("learning_rate: {low: 0, high: 1, log: true}\n", "must begin above 0"),
         ("learning_rate: {low: x, high: 1}\n", "must be numbers"),
+        ("learning_rate: {low: 1, high: 3, points: 0}\n", "points must be a whole number from 1, found 0"),
+        ("learning_rate: {low: 1, high: 3, step: 0}\n", "step must be a number above 0, found 0"),
+        ("learning_rate: {low: 1, high: 3, log: true, step: 1}\n", "a logarithmic range has no step"),
         ("", "empty search space"),
     ],
 )
@@ -90,6 +94,17 @@ def test_faulty_spaces(tmp_path: Path, text: str, told: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=told):
         read_space(file)
+
+
+def test_the_space_of_the_documentation_is_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    file = tmp_path / "s.yaml"
+    shown = re.findall(r"`((?:learning_rate|schedule): [\[{].*?)`", text)
+    file.write_text("\n".join(shown), encoding="utf-8")
+    assert grid_of(read_space(file)) == {
+        "learning_rate": pytest.approx([1e-5, 1e-4, 1e-3]),
+        "schedule": ["linear", "cosine"],
+    }
 
 
 def test_a_wrong_key_is_told_before_anything_is_trained(tmp_path: Path, bert: Path) -> None:

@@ -110,15 +110,20 @@ def _source(source: SourceConfig, kind: Kind, seed: int) -> list[SourcedRow]:
         rows = builtin_rows(source.path, kind)
     else:
         rows = read_rows(Path(source.path), kind, broken=broken)[0]
-    if broken:
-        _LOG.warning("%d broken rows are left out, the first: %s", len(broken), broken[0])
+    tell_broken(broken)
     if source.limit and len(rows) > source.limit:
         rows = random.Random(seed).sample(rows, source.limit)
     found = [SourcedRow(row.values, row.place, source) for row in rows]
-    return [simplified for row in found if (simplified := _simplified(row))] if source.simplify else found
+    return [simplified for row in found if (simplified := simplify(row))] if source.simplify else found
 
 
-def _simplified(row: SourcedRow) -> SourcedRow | None:
+def tell_broken(broken: Sequence[DataError] | None) -> None:
+    """Say how many rows a source with `broken: skip` lost, and why the first of them."""
+    if broken:
+        _LOG.warning("%d broken rows are left out, the first: %s", len(broken), broken[0])
+
+
+def simplify(row: SourcedRow) -> SourcedRow | None:
     """The row in Simplified Chinese; None where that would move an answer."""
     from opencc import OpenCC
 

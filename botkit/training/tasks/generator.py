@@ -16,7 +16,16 @@ from botkit.data.rows import Row, check, kind_of
 from botkit.errors import DataError, ModelError
 from botkit.training.generator import PERSONAS, SPECIAL
 from botkit.training.recipe import HUB, SCRATCH, Recipe, SourceConfig
-from botkit.training.tasks.common import Setup, hub_rows, load_model, validation_split, with_dropout
+from botkit.training.tasks.common import (
+    Setup,
+    SourcedRow,
+    hub_rows,
+    load_model,
+    simplify,
+    tell_broken,
+    validation_split,
+    with_dropout,
+)
 
 PAD, USER, BOT, END = "<|pad|>", "<|user|>", "<|bot|>", "<|end|>"
 _IGNORED: Final = -100
@@ -35,13 +44,13 @@ def setup(recipe: Recipe, base: Path | None) -> Setup:
     import transformers
 
     generator = random.Random(recipe.seed)
-    rows = [row for source in recipe.data.train for row in _read(source, generator)]
-    valid = [row for source in recipe.data.valid for row in _read(source, generator)]
-    if not valid:
-        plain = [Row(row.values, row.place) for row in rows]
-        rows, valid = (
-            [rows[i] for i in part] for part in validation_split(plain, recipe.data, "dialogue", recipe.seed)
-        )
+    read = [row for source in recipe.data.train for row in _read(source, generator)]
+    valid = [Row(row.values, row.place) for source in recipe.data.valid for row in _read(source, generator)]
+    if not recipe.data.valid:
+        plain = [Row(row.values, row.place) for row in read]
+        kept, held_back = validation_split(plain, recipe.data, "dialogue", recipe.seed)
+        read, valid = [read[i] for i in kept], [plain[i] for i in held_back]
+    rows = [Row(row.values, row.place) for row in read for _ in range(row.source.repeat)]
     if recipe.base == SCRATCH:
         tokenizer = new_tokenizer(rows, recipe.scratch.vocabulary)
         torch.manual_seed(recipe.seed)
@@ -107,17 +116,25 @@ def setup(recipe: Recipe, base: Path | None) -> Setup:
     )
 
 
-def _read(source: SourceConfig, generator: random.Random) -> list[Row]:
+def _read(source: SourceConfig, generator: random.Random) -> list[SourcedRow]:
+    broken: list[DataError] = []
     if source.path.startswith(HUB):
         rows = hub_rows(source.path, "text")
     else:
         path = Path(source.path)
         rows = []
         for line, values in objects(path, read_text(path)):
-            rows += _rows_of(values, f"{path}:{line}", generator)
+            try:
+                rows += _rows_of(values, f"{path}:{line}", generator)
+            except DataError as error:
+                if source.broken == "error":
+                    raise
+                broken.append(error)
+    tell_broken(broken)
     if source.limit and len(rows) > source.limit:
         rows = generator.sample(rows, source.limit)
-    return rows * source.repeat
+    found = [SourcedRow(row.values, row.place, source) for row in rows]
+    return [simplified for row in found if (simplified := simplify(row))] if source.simplify else found
 
 
 def _rows_of(values: dict[str, Any], place: str, generator: random.Random) -> Iterator[Row]:
