@@ -205,6 +205,10 @@ ConfigModel = TypeVar("ConfigModel", bound=BaseModel)
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _SECRET_NAME: Final = re.compile(r"(?i)(token|secret|password|api_?key)$")
 _PATH_KEYS: Final = (("home",), ("plugins_dir",), ("knowledge", "paths"), ("logging", "file"))
+_MODEL_KEYS: Final = (
+    ("models", "encoder"), ("models", "reader"), ("models", "sentiment"), ("models", "generator", "model"),
+)  # fmt: skip
+"""Names, or folders: those that begin as one, or lie beside the file."""
 _LARGEST_FILE: Final = 1_000_000
 _DEEPEST: Final = 50
 _MERGE: Final = "tag:yaml.org,2002:merge"
@@ -459,10 +463,19 @@ def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]
     def absolute(value: Any) -> Any:
         if isinstance(value, list):
             return [absolute(item) for item in value]
-        return str(folder / Path(value).expanduser()) if isinstance(value, str) and value else value
+        return str(folder / at_home(value)) if isinstance(value, str) and value else value
+
+    def named(value: Any) -> Any:
+        is_folder = isinstance(value, str) and (value.startswith((".", "~")) or (folder / value).is_dir())
+        return absolute(value) if is_folder else value
 
     result = dict(values)
-    for path in _PATH_KEYS:
+    keys = [
+        *((path, absolute) for path in _PATH_KEYS),
+        *((path, named) for path in _MODEL_KEYS),
+        (("conversation", "store"), lambda value: value if value == "sqlite" else absolute(value)),
+    ]
+    for path, resolved in keys:
         inner = result
         for step in path[:-1]:
             if not isinstance(inner.get(step), dict):
@@ -471,8 +484,16 @@ def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]
             inner = inner[step]
         else:
             if path[-1] in inner:
-                inner[path[-1]] = absolute(inner[path[-1]])
+                inner[path[-1]] = resolved(inner[path[-1]])
     return result
+
+
+def at_home(path: str) -> Path:
+    """The path with ~ filled in; of a user that there is not it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def shown(settings: Settings) -> tuple[dict[str, Any], set[Place]]:
@@ -489,7 +510,7 @@ def shown(settings: Settings) -> tuple[dict[str, Any], set[Place]]:
     for place, text in file.filled.items():
         inner: Any = values
         for step in place[:-1]:
-            inner = inner[step]
+            inner = inner[step] if inner != _MASK else _MASK
         if inner != _MASK and inner[place[-1]] != _MASK:
             inner[place[-1]] = text
     return values, set(file.lines)

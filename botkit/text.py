@@ -60,6 +60,11 @@ def _steers(character: str) -> bool:
     return character != "\n" and unicodedata.category(character) in ("Cc", "Cs")
 
 
+def is_encodable(text: str) -> bool:
+    """Whether a text has a form in UTF-8: half of a surrogate pair has none."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def has_words(text: str) -> bool:
     """Whether there is any letter or digit to work with."""
     return _WORD.search(text) is not None

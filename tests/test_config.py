@@ -181,6 +181,27 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "knowledge:\n  paths: [docs]\nplugins_dir: mine\n"))
     assert settings.config.knowledge.paths == [tmp_path / "docs"]
     assert settings.config.plugins_dir == tmp_path / "mine"
+    (tmp_path / "models").mkdir()
+    text = (
+        "conversation:\n  store: chats.sqlite\nmodels:\n  reader: models\n  sentiment: ./gone\n  encoder: some/name\n"
+    )
+    config = load_settings(written(tmp_path, text)).config
+    assert config.conversation.store == str(tmp_path / "chats.sqlite")
+    assert (config.models.reader, config.models.sentiment) == (str(tmp_path / "models"), str(tmp_path / "gone"))
+    assert config.models.encoder == "some/name"
+    assert load_settings(written(tmp_path, "conversation:\n  store: sqlite\n")).config.conversation.store == "sqlite"
+
+
+def test_a_home_of_nobody_stays_as_it_is(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "logging:\n  file: ~nosuchuser/a.log\n"))
+    assert settings.config.logging.file == tmp_path / "~nosuchuser/a.log"
+
+
+def test_a_variable_deep_below_a_secret_is_shown_as_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOTKIT_TEST", "hidden")
+    text = "adapters:\n  slack:\n    token: {a: {b: '${BOTKIT_TEST}'}}\n"
+    values, _ = shown(load_settings(written(tmp_path, text)))
+    assert values["adapters"]["slack"]["token"] == "********"
 
 
 def test_the_home_is_the_options_then_the_environments_then_the_files(

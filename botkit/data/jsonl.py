@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from botkit.errors import DataError
+from botkit.text import is_encodable
 
 _HINT: Final = " `botkit data prepare` makes such files of tables, SQuAD JSON, chat exports and text."
 
@@ -49,11 +50,6 @@ def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise DataError(f"{path}:{line}: a JSON object is expected, found {type(row).__name__}.")
         yield line, row
-
-
-def is_encodable(text: str) -> bool:
-    """Whether a text has a form in UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:

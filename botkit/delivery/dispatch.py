@@ -133,7 +133,7 @@ class Dispatcher:
         self._uploads = uploads or Uploads()
         self._queues: dict[str, deque[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_flight: set[str] = set()
+        self._begun: set[str] = set()
         self._stopping = False
 
     async def resume(self) -> int:
@@ -159,7 +159,7 @@ class Dispatcher:
 
     def edited(self, origin: str, text: str) -> bool:
         """The message was edited: answered as it is now, where its answer has not begun. True where that is so."""
-        return self.inbox.edit(origin, text)
+        return origin not in self._begun and self.inbox.edit(origin, text)
 
     def deleted(self, origin: str) -> bool:
         """The message was deleted: it is not answered, and an answer begun is taken back. True where it still could be."""
@@ -224,6 +224,7 @@ class Dispatcher:
             self.inbox.done(event)
             return
         outlet = self._outlet(Delivery(waiting, self.inbox))
+        self._begun.add(waiting.incoming.origin)
         try:
             if waiting.incoming.attachments and waiting.reply is None:
                 await self._take_in(waiting.incoming, outlet)
@@ -241,6 +242,8 @@ class Dispatcher:
             logger.error("%s: a message could not be answered: %s", self._adapter, told)
             logger.debug("%s", self._adapter, exc_info=error)
             self.inbox.fail(event, told)
+        finally:
+            self._begun.discard(waiting.incoming.origin)
 
     async def _reply(self, incoming: Incoming, outlet: Outlet) -> Reply | None:
         """The engine's reply; where the engine fails, the person is told so."""

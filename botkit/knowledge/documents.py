@@ -31,6 +31,7 @@ Reason: TypeAlias = Literal[
     "permission",
     "broken",
     "missing_extra",
+    "name",
     "format",
 ]
 
@@ -65,7 +66,7 @@ class UnreadableDocument(DocumentError):
     @property
     def temporary(self) -> bool:
         """Whether the file's earlier content should stay in the library."""
-        return self.reason in ("permission", "broken", "missing_extra", "encrypted")
+        return self.reason in ("permission", "broken", "missing_extra", "encrypted", "name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from zipfile import BadZipFile, ZipFile
 
 from botkit.knowledge.documents import Content, UnreadableDocument, as_language, decode
@@ -123,9 +123,16 @@ def _office(data: bytes, convert: Callable[[io.BytesIO], Content]) -> Content:
     return content
 
 
+_MEANT: Final = {
+    **dict.fromkeys(("gb2312", "gbk"), "gb18030"),
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
+}
+"""What browsers take a declared encoding for, as in the WHATWG's Encoding Standard: a wider one that holds it."""
+
+
 def _decode_declared(data: bytes, declared: str | None) -> str:
     if declared and declared.lower() not in ("utf-8", "utf8"):
-        encoding = "gb18030" if declared.lower() in ("gb2312", "gbk") else declared
+        encoding = _MEANT.get(declared.lower(), declared)
         try:
             return data.decode(encoding)
         except (LookupError, UnicodeDecodeError):
@@ -137,8 +144,9 @@ def _markdown_from_html(markup: str) -> str:
     from markdownify import ATX, markdownify
 
     converted: str = markdownify(
-        markup, heading_style=ATX, bullets="-", strip=["img"], autolinks=False, escape_misc=False
-    )
+        markup, heading_style=ATX, bullets="-", strip=["img"], autolinks=False, escape_misc=False,
+        escape_asterisks=False, escape_underscores=False,  # people want my_config.ini as it stands
+    )  # fmt: skip
     lines = (line.rstrip() for line in converted.splitlines())
     return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip() + "\n"
 
@@ -169,7 +177,7 @@ def _pptx(package: Any, file: io.BytesIO) -> Content:
 
 def _shape_text(shape: Any) -> Iterable[str]:
     if shape.has_text_frame:
-        yield shape.text_frame.text.strip()
+        yield shape.text_frame.text.replace("\v", "\n").strip()
     elif getattr(shape, "has_table", False) and shape.has_table:
         yield _table([[cell.text for cell in row.cells] for row in shape.table.rows])
     elif hasattr(shape, "shapes"):
@@ -184,14 +192,21 @@ def _xlsx(package: Any, file: io.BytesIO, title: str) -> Content:
     workbook = package.load_workbook(file, read_only=True, data_only=True)
     entries: list[tuple[str, dict[str, str]]] = []
     tables = ""
+    cut: list[str] = []
     for sheet in workbook.worksheets:
+        sheet.reset_dimensions()  # some programs declare a wrong size
         rows = [
             (number, ["" if value is None else str(value) for value in row])
-            for number, row in enumerate(sheet.iter_rows(values_only=True, max_row=_MANY_ROWS), 1)
+            for number, row in enumerate(sheet.iter_rows(values_only=True, max_row=_MANY_ROWS + 1), 1)
             if any(value is not None for value in row)
         ]
         if not rows:
             continue
+        widest = max(len(row) for _, row in rows)
+        rows = [(number, [*row, *[""] * (widest - len(row))]) for number, row in rows]
+        if rows[-1][0] > _MANY_ROWS:
+            rows.pop()
+            cut.append(f"sheet {sheet.title}: only the first {_MANY_ROWS:,} rows are read")
         above = next((at for at, (_, row) in enumerate(rows[:_HEADER_WITHIN]) if is_faq_header(row)), None)
         if above is None:
             tables += f"## {sheet.title}\n\n{_table([row for _, row in rows])}\n\n"
@@ -201,13 +216,14 @@ def _xlsx(package: Any, file: io.BytesIO, title: str) -> Content:
             place = f"sheet {sheet.title}, row"
             entries += [(f"{place} {number}", dict(zip(names, row, strict=False))) for number, row in rows[above + 1 :]]
     if not entries:
-        return Content(tables, media_type)
+        return Content(tables, media_type, left_out=tuple(cut))
     try:
         content = faq_content(entries, title, media_type)
     except UnreadableDocument as error:
         if not tables:
             raise
-        return Content(tables, media_type, left_out=(str(error),))
+        return Content(tables, media_type, left_out=(str(error), *cut))
+    content = replace(content, left_out=(*content.left_out, *cut))
     return replace(content, text=f"{content.text}\n{tables}") if tables else content
 
 

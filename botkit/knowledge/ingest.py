@@ -19,6 +19,7 @@ from botkit.knowledge.indexes import embed, embedded_text, text_digest
 from botkit.knowledge.library import Entry, Library, Root
 from botkit.messages import Language
 from botkit.models import Encoder
+from botkit.text import is_encodable
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,10 @@ class LeftOut:
     path: str
     reason: str
     message: str
+
+    def __post_init__(self) -> None:
+        """A name that is no UTF-8 is shown as Python writes such bytes."""
+        object.__setattr__(self, "path", self.path.encode("utf-8", "backslashreplace").decode())
 
 
 @dataclass(slots=True)
@@ -163,6 +168,8 @@ class Ingester:
             try:
                 if file.problem:
                     raise UnreadableDocument("permission", f"cannot be opened: {file.problem}")
+                if not is_encodable(path):
+                    raise UnreadableDocument("name", "its name is not UTF-8. Rename it.")
                 self._file(file.path, id, root, known.get(path))
                 known.pop(path, None)
             except UnreadableDocument as error:
@@ -183,7 +190,7 @@ class Ingester:
         nearest = _nearest(roots, str(top))
         plain = not tags and language is None
         if nearest is not None and (plain or nearest.path == str(top)):
-            root = nearest if plain else Root(nearest.path, nearest.name, tuple(tags), language)
+            root = Root(nearest.path, nearest.name, tuple(tags) or nearest.tags, language or nearest.language)
         elif nearest is not None:
             root = Root(
                 str(top), document_id(nearest, str(top)), tuple(tags) or nearest.tags, language or nearest.language
@@ -256,7 +263,7 @@ class Ingester:
             self._progress(Progress(self._done[0], self._total[0], self._done[1], self._total[1], self._at))
 
     def _advance(self, file: _File) -> None:
-        self._at = str(file.path)
+        self._at = str(file.path).encode("utf-8", "replace").decode()
         self._tell()
         self._done = [self._done[0] + 1, self._done[1] + file.size]
 

@@ -242,7 +242,9 @@ async def test_edited_and_deleted_messages(make: Make, board: Board, engine: Scr
     for event in ("e1", "e2", "e3"):
         await dispatcher.accept(incoming(event))
     await until(lambda: engine.started, "an answer under way")
-    assert dispatcher.edited("e2", "better") and dispatcher.deleted("e3") and dispatcher.deleted("e1")
+    assert dispatcher.edited("e2", "better") and dispatcher.deleted("e3")
+    assert not dispatcher.edited("e1", "too late"), "its answer has begun, and says nothing of the edit"
+    assert dispatcher.deleted("e1")
     engine.gate.set()
     await dispatcher.idle()
     assert list(board.posts.values()) == ["You said: better"] and board.notices == ["withdrawn"]

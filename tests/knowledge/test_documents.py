@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,19 @@ def test_html_in_a_declared_chinese_encoding() -> None:
     assert read(page.encode("gb18030"), "a.htm").text == "十五天内可以退货。\n"
 
 
+@pytest.mark.parametrize("declared", ["ISO-8859-1", "latin1", "windows-1252", "us-ascii"])
+def test_html_in_latin_1_is_read_as_browsers_do(declared: str) -> None:
+    page = (
+        f'<html><head><meta charset="{declared}"></head><body><p>It costs €5, you don’t pay “more”.</p></body></html>'
+    )
+    assert read(page.encode("cp1252"), "a.html").text == "It costs €5, you don’t pay “more”.\n"
+
+
+def test_html_is_word_for_word() -> None:
+    page = "<html><body><p>Set MAX_RETRIES in my_config.ini to 3*4; <code>a_b</code>.</p></body></html>"
+    assert read(page, "a.html").text == "Set MAX_RETRIES in my_config.ini to 3*4; `a_b`.\n"
+
+
 def test_pdf_pages_are_ranges_of_the_text() -> None:
     pytest.importorskip("pypdfium2")
     document = read(files.pdf(["First page.\nMore here.", "", "Third page."], title="A manual"), "a.pdf")
@@ -332,6 +346,34 @@ def test_a_workbook_is_an_faq_or_tables() -> None:
     assert read(saved([["Question", "Answer"], ["How much?", 10]]), "a.xlsx").faq[0].answer == "10"
     table = read(saved([["item", "price"], ["lamp", 3]]), "prices.xlsx")
     assert table.text == "## Sheet\n\n| item | price |\n| --- | --- |\n| lamp | 3 |\n\n" and not table.faq
+
+
+def test_a_workbook_that_declares_a_wrong_size_is_read_whole() -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    for row in (["Question", "Answer"], ["How much?", "Ten."]):
+        workbook.active.append(row)
+    file, wrong = io.BytesIO(), io.BytesIO()
+    workbook.save(file)
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(wrong, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            assert b'<dimension ref="A1:B2"' in part or not name.endswith("sheet1.xml")
+            new.writestr(name, part.replace(b'<dimension ref="A1:B2"', b'<dimension ref="A1"'))
+    assert [entry.answer for entry in read(wrong.getvalue(), "a.xlsx").faq] == ["Ten."]
+
+
+def test_rows_beyond_what_is_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    monkeypatch.setattr("botkit.knowledge.formats._MANY_ROWS", 2)
+    workbook = openpyxl.Workbook()
+    for row in (["item", "price"], ["lamp", 3], ["shade", 4], ["bulb", 5]):
+        workbook.active.append(row)
+    file = io.BytesIO()
+    workbook.save(file)
+    document = read(file.getvalue(), "a.xlsx")
+    assert "lamp" in document.text and "shade" not in document.text
+    assert document.left_out == ("sheet Sheet: only the first 2 rows are read",)
 
 
 def test_every_sheet_of_a_workbook_is_read() -> None:

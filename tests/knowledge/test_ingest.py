@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -100,6 +101,26 @@ def test_tags_are_remembered_for_a_folder_and_for_a_part_of_it(knowledge: Knowle
         "docs/sub/b.md": ("part",),
     }
     assert not knowledge.ingest([folder]).changed
+
+
+def test_what_is_not_given_anew_is_kept_for_a_folder(knowledge: Knowledge, folder: Path) -> None:
+    (folder / "a.md").write_text("A.", encoding="utf-8")
+    knowledge.ingest([folder], tags=["hr"])
+    knowledge.ingest([folder], language="zh")
+    knowledge.ingest([folder])
+    knowledge.ingest([folder], tags=["staff"])
+    assert [(info.tags, info.language) for info in knowledge.documents()] == [(("staff",), "zh")]
+
+
+def test_a_name_that_is_no_utf_8_costs_only_its_file(knowledge: Knowledge, folder: Path) -> None:
+    (folder / "good.md").write_text("Good.", encoding="utf-8")
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.md")).write_text("The cafe opens at nine.", encoding="utf-8")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    report = knowledge.ingest([folder])
+    assert (ids(knowledge), [one.reason for one in report.failed]) == (["docs/good.md"], ["name"])
+    assert json.dumps(report.failed[0].path, ensure_ascii=False).encode("utf-8").endswith(b'caf\\\\udce9.md"')
 
 
 def test_a_dry_run_changes_nothing(knowledge: Knowledge, folder: Path, encoder: WordEncoder) -> None:
