@@ -258,10 +258,9 @@ def generator(
     conversations, intents = formats.read_dialogues(data, texts)
     conversations, texts = chosen(conversations, limit), chosen(texts, limit)
     if limit is not None and intents:
-        each = max(1, limit // len(intents))
-        intents = [
-            formats.Intent(intent.language, tuple(chosen(intent.questions, each)), intent.answers) for intent in intents
-        ]
+        pairs = chosen([(number, asked) for number, intent in enumerate(intents) for asked in intent.questions], limit)
+        kept = {number: tuple(asked for place, asked in pairs if place == number) for number, _ in pairs}
+        intents = [formats.Intent(intents[n].language, asked, intents[n].answers) for n, asked in kept.items()]
     measured = load_generator(settings.config.models, settings.paths)
     scored: list[Scored] = []
     with _bars("Generating", hidden=as_json) as (track, _):

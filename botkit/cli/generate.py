@@ -39,7 +39,9 @@ def generate(
     ] = 1.1,
     max_length: Annotated[int, typer.Option(min=1, max=4096, help="Most tokens of the text.")] = 100,
     stop: Annotated[list[str] | None, typer.Option("--stop", help="End before this string; may be repeated.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same text.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same text.", show_default=False)
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=100, help="How many texts.")] = 1,
     as_json: JsonOption = False,
     config: ConfigOption = None,

@@ -38,14 +38,23 @@ def list_models(as_json: JsonOption = False, config: ConfigOption = None, home: 
     settings = settings_from(config, home)
     in_use = {role: _chosen(settings, role) for role in ROLES}
     found = models_at_hand(settings.paths)
+    listed = dict(in_use)
     for role, name in in_use.items():
         if not any(info.name == name and role in info.roles for info in found):
             try:
-                found.append(describe_model(name, role, settings.paths))
+                described = describe_model(name, role, settings.paths)
+                same = next(
+                    (info for info in found if info.folder == described.folder and info.folder is not None), None
+                )
+                if same is None:
+                    found.append(described)
+                else:
+                    listed[role] = same.name
             except ModelError:
                 common.err_console.print(f"{role}: {name} is chosen but not here yet: `botkit models pull {name}`.")
     rows = [
-        _as_json(info, [role for role in ROLES if in_use[role] == info.name and role in info.roles]) for info in found
+        _as_json(info, [role for role in ROLES if listed[role] == info.name and role in (info.roles or ROLES)])
+        for info in found
     ]
     if as_json:
         print_json({"models": rows, "in_use": in_use})

@@ -11,7 +11,7 @@ import typer
 
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
-from botkit.errors import MissingExtraError
+from botkit.errors import ConfigError, MissingExtraError, ModelError
 
 if TYPE_CHECKING:
     from botkit.config import Settings
@@ -58,13 +58,15 @@ def train(
     home: HomeOption = None,
 ) -> None:
     """Train a model. Interrupt it when you like: the same command goes on where it stopped."""
-    from botkit.training.recipe import TASKS, load_recipe
+    from botkit.training.recipe import SCRATCH, TASKS, load_recipe
     from botkit.training.run import base_for
     from botkit.training.run import train as run
 
     if task not in TASKS:
         raise typer.BadParameter(f"choose one of {', '.join(TASKS)}", param_hint="TASK")
     settings = settings_from(config, home)
+    if base is not None and Path(base).expanduser().is_dir():
+        base = str(Path(base).expanduser().absolute()) if base else base
     said: dict[str, Any] = {"base": base, "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     overrides = {name: value for name, value in {**said, "seed": seed}.items() if value is not None}
     if data:
@@ -72,6 +74,10 @@ def train(
     if valid:
         overrides["data.valid"] = [str(path.absolute()) for path in valid]
     chosen = load_recipe(task, recipe, overrides, sets or ())
+    if export and chosen.base == SCRATCH and chosen.scratch.architecture != "transformer":
+        raise ConfigError(
+            f"--export: a {chosen.scratch.architecture} has no int8 form; only scratch.architecture transformer has."
+        )
     with progress(f"Training the {task}", hidden=as_json) as listener:
         folder = base_for(chosen, lambda name, role: trainable(name, role, settings))
         result = run(chosen, folder, out, restart=restart, listener=listener)
@@ -89,7 +95,10 @@ def trainable(name: str, role: str, settings: Settings) -> Path:
     from botkit.models.manifest import GRAPH, ROLES, Role, digest
     from botkit.models.registry import BUILTIN, BUILTIN_FOLDER, model_folder
 
-    given, _, part = name.partition(":")
+    given, separator, part = name.partition(":")
+    if not name or (given == BUILTIN and separator and part not in ROLES):
+        known = ", ".join(f"{BUILTIN}:{one}" for one in ROLES)
+        raise ModelError(f"There is no base {name!r}. Name a folder, a hub id, {BUILTIN}, or one of {known}.")
     wanted: Role = next((one for one in ROLES if one == (part or role)), "encoder")
     folder = BUILTIN_FOLDER / wanted if given == BUILTIN else model_folder(name, wanted, settings.paths)
     if not (folder / GRAPH).is_file() or (folder / "model.safetensors").is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Intent:
 def read_reading(path: Path) -> list[ReadingExample]:
     """Examples of a SQuAD 1.1 or 2.0 file (JSON), or of JSON lines `{"title", "question", "context", "answers"}`."""
     text = read_text(path)
-    if text.lstrip().startswith("{") and '"data"' in text[:2000]:
+    if text.lstrip().startswith("{") and re.search(r'"data"\s*:', text[:2000]):
         return list(_squad(path, text))
     examples = []
     for line, row in objects(path, text):

@@ -184,6 +184,8 @@ def _overlap(
 
 def _distinct(said: Mapping[Language, Sequence[str]], size: int) -> float:
     count = sum(len(replies) for replies in said.values())
+    if not count:
+        return 0.0
     return sum(len(replies) * distinct(replies, size, language) for language, replies in said.items()) / count
 
 

@@ -8,9 +8,10 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botkit.config import Settings
+from botkit.errors import DataError
 from botkit.evaluation.formats import ReadingExample, RoutedQuestion
 from botkit.evaluation.metrics import answer_tokens, best_over, calibration_error, mean, percentiles
 from botkit.evaluation.openbook import knowledge_of, paragraphs_home, with_home
@@ -150,18 +151,43 @@ def _judged(question: RoutedQuestion, reply: Reply) -> Asked:
     span = reply.answer if answered else ""
     golds = question.answers if question.route == "answer" else ()
     exact, f1 = best_over(golds, span, question.language)
-    said = plain(reply.text)
-    right = answered and any(plain(gold) in said for gold in golds) if golds else not answered
+    right = answered and any(holds(reply.text, gold) for gold in golds) if golds else not answered
     return Asked(question.id, question.kind, question.language, question.question, golds, reply, exact, f1, right)
 
 
 def plain(text: str) -> str:
     """Text for comparing: compatibility forms, case, punctuation and blanks folded away, decimal points kept."""
+    return "".join(_pieces(text))
+
+
+def holds(said: str, gold: str) -> bool:
+    """Whether a text holds an answer, as `plain` compares them, in whole words and numbers: 5 days are not in 15 days."""
+    pieces, wanted = _pieces(said), plain(gold)
+    edges, at = {0}, 0
+    for piece in pieces:
+        edges.update(at + match.start() for match in _EDGE.finditer(piece))
+        at += len(piece)
+        edges.add(at)
+    whole = "".join(pieces)
+    places = (match.start() for match in re.finditer(f"(?={re.escape(wanted)})", whole)) if wanted else ()
+    return any(place in edges and place + len(wanted) in edges for place in places)
+
+
+_HAN, _NUMERAL = "[㐀-鿿]", "[〇零一二两三四五六七八九十百千万亿]"
+_EDGE: Final = re.compile(
+    rf"(?:(?<={_HAN})|(?={_HAN}))(?!(?<={_NUMERAL}){_NUMERAL})|(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)"
+)
+"""Where a word or a number may end without a blank: at each Chinese character, and between figures and letters."""
+
+
+def _pieces(text: str) -> list[str]:
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return re.sub(r"(?<!\d)[^\w]+|[^\w.,]+|[.,](?!\d)", "", folded)
+    return re.split(r"(?<!\d)[^\w]+|[^\w.,]+|[.,](?!\d)", folded)
 
 
 def _report(asked: Sequence[Asked]) -> dict[str, Any]:
+    if not asked:
+        raise DataError("There is no question to measure with.")
     report = _figures(asked)
     languages = sorted({one.language for one in asked})
     if len(languages) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from botkit.errors import DataError
 from botkit.evaluation.formats import ReadingExample
 from botkit.evaluation.metrics import answer_tokens, best_over, mean
 from botkit.evaluation.scored import Collect, Scored, bucket, question_word
@@ -27,6 +28,8 @@ def evaluate_reader(
     has one, else 0. Where every question has an answer, as in SQuAD 1.1, it may not decline.
     """
     threshold = threshold_of(reader) if threshold is None else threshold
+    if not examples:
+        raise DataError("There is no question to measure with.")
     may_decline = any(not example.answers for example in examples)
     scored = []
     for example in track(examples):

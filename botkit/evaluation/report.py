@@ -61,7 +61,7 @@ def write_report(files: Sequence[Path], out: Path, *, title: str = "Evaluation")
     parts = [_part(name, scored) for name, scored in read]
     comparisons = []
     for name, scored in read[1:]:
-        if {one.id for one in scored} & {one.id for one in read[0][1]}:
+        if len({one.id for one in scored} & {one.id for one in read[0][1]}) > 1:
             comparisons.append({"first": read[0][0], "second": name, **compare(read[0][1], scored)})
     page = jinja2.Environment(autoescape=True).from_string(_PAGE)
     html = page.render(title=title, parts=parts, comparisons=comparisons)
@@ -79,7 +79,7 @@ def write_report(files: Sequence[Path], out: Path, *, title: str = "Evaluation")
 def _part(name: str, scored: list[Scored]) -> dict[str, Any]:
     found, ranges = figures(scored), intervals(scored)
     first = next(iter(scored[0].scores))
-    main = "f1" if "f1" in found else first
+    main = next((name for name in ("accuracy", "f1") if name in found), first)
     names = [main] if main in scored[0].scores else [first]
     by_facet = slices(scored)
     wrong = sorted(scored, key=lambda one: (one.scores.get(main, 1.0), -(one.confidence or 0.0)))
@@ -152,6 +152,7 @@ def _plain(label: str) -> str:
     """A label that the fonts at hand can draw; Chinese is kept where a font for it is found."""
     from matplotlib import font_manager
 
+    label = label.replace("$", r"\$")  # no formula
     if label.isascii() or any("CJK" in font.name or "Hei" in font.name for font in font_manager.fontManager.ttflist):
         return label
     return label.encode("unicode_escape").decode("ascii")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from botkit.config import Settings
+from botkit.errors import DataError
 from botkit.evaluation.formats import ReadingExample
 from botkit.evaluation.metrics import answer_tokens, first_rank, percentiles, retrieval_figures
 from botkit.evaluation.openbook import knowledge_of, paragraphs_home
@@ -39,6 +40,8 @@ def evaluate_retrieval(
     alone is the fusion with all the weight on it, without what it did not find itself.
     """
     asked = [example for example in examples if example.answers]
+    if not asked:
+        raise DataError("There is no question with an answer, and only these can be searched for.")
     parts = Parts.of(settings)
     ranks: dict[Half, list[int | None]] = {half: [] for half in halves}
     took: dict[Half, list[float]] = {half: [] for half in halves}

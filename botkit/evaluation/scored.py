@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -102,8 +103,14 @@ def read_predictions(path: Path) -> list[Scored]:
     for line, row in objects(path, read_text(path)):
         try:
             scores = {str(name): float(value) for name, value in row["scores"].items()}
-            known = {name: row[name] for name in ("wanted", "said", "text", "confidence") if name in row}
-            found.append(Scored(str(row["id"]), scores, row.get("facets", {}), **known))
+            if not scores or not all(map(math.isfinite, scores.values())):
+                raise ValueError("scores must be numbers, at least one")
+            facets = {str(name): str(value) for name, value in (row.get("facets") or {}).items()}
+            known = {name: str(row[name]) for name in ("wanted", "said", "text") if name in row}
+            sure = row.get("confidence")
+            found.append(
+                Scored(str(row["id"]), scores, facets, **known, confidence=None if sure is None else float(sure))
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{path}:{line}: no prediction ({error!r}). Write such files with `botkit evaluate … --predictions FILE`."
@@ -160,9 +167,12 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
     if len(pairs) < _FEWEST:
         raise DataError("The two files share fewer than two examples (by id). Measure both on the same data.")
     for a, b in pairs:
-        if a.wanted != b.wanted:
+        # what was said stands behind an arrow
+        if a.wanted != b.wanted or a.text.partition(" → ")[0] != b.text.partition(" → ")[0]:
             raise DataError(f"The two files disagree on the example {b.id!r}. Measure both on the same data.")
     names = [name for name in pairs[0][1].scores if all(name in a.scores and name in b.scores for a, b in pairs)]
+    if not names:
+        raise DataError("The two files have no figure in common. Measure both with the same command.")
     report: dict[str, Any] = {
         "n": len(pairs),
         "only_first": len(first) - len(pairs),
@@ -193,13 +203,19 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
             "difference": float(difference.mean()),
             "interval": [low, high],
             "p": p,
-            "verdict": "better" if low > 0 else "worse" if high < 0 else "no difference shown",
+            "verdict": _verdict(low, high, p),
             "wins": int((difference > 0).sum()),
             "losses": int((difference < 0).sum()),
         }
     if _of_classes([one for pair in pairs for one in pair]):
         told |= _compare_macro(pairs, level)
     return {**report, "figures": told}
+
+
+def _verdict(low: float, high: float, p: float) -> str:
+    """What interval and test say together: of very few examples the interval alone says too much."""
+    shown = p <= 1 - LEVEL + 1e-9
+    return "better" if low > 0 and shown else "worse" if high < 0 and shown else "no difference shown"
 
 
 def _numbered(scored: Sequence[Scored]) -> dict[tuple[str, int], Scored]:
@@ -244,8 +260,8 @@ def _compare_macro(pairs: Sequence[tuple[Scored, Scored]], level: float) -> dict
             "second": second[name],
             "difference": difference,
             "interval": [float(low), float(high)],
-            "p": min(1.0, (as_large + 1) / (RESAMPLES + 1)),
-            "verdict": "better" if low > 0 else "worse" if high < 0 else "no difference shown",
+            "p": (p := min(1.0, (as_large + 1) / (RESAMPLES + 1))),
+            "verdict": _verdict(float(low), float(high), p),
             "wins": int(((after == wanted) & (before != wanted)).sum()),
             "losses": int(((after != wanted) & (before == wanted)).sum()),
         }

@@ -29,7 +29,7 @@ _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "*.md", "1_Pooling/*", "2_Normalize/*"]
 _OLD_WEIGHTS: Final = "*.bin"
 
-Form = Literal["onnx", "transformers", "endpoint"]
+Form = Literal["onnx", "transformers", "endpoint", "broken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,11 @@ def models_at_hand(paths: Paths) -> list[ModelInfo]:
     found = [_described(BUILTIN, BUILTIN_FOLDER / role) for role in ROLES if is_botkit_folder(BUILTIN_FOLDER / role)]
     if paths.models.is_dir():
         stored = (path for path in sorted(paths.models.iterdir()) if path.is_dir() and not path.name.startswith("."))
-        found += [_described(folder.name.replace("--", "/", 1), folder) for folder in stored]
+        for folder in stored:
+            try:
+                found.append(_described(folder.name.replace("--", "/", 1), folder))
+            except ModelError as error:
+                found.append(ModelInfo(folder.name, "broken", (), folder, 0, str(error)))
     return found
 
 

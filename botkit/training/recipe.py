@@ -240,7 +240,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
                 data[name] = place(data[name])
         values["data"] = data
     base = values.get("base")
-    if isinstance(base, str) and base.startswith((".", "~", "/")):
+    if isinstance(base, str) and base and (base.startswith((".", "~", "/")) or (folder / base).is_dir()):
         values["base"] = str((folder / Path(base).expanduser()).resolve())
     return values
 

@@ -44,7 +44,7 @@ _HELP_CENTRES: Final = "help-centre passages in botkit/training/help_centres (wr
 _ARTICLES: Final = "encyclopaedia passages in botkit/training/articles, half of whose questions only look answered (written for botkit, Apache-2.0)"
 _SENTIMENT: Final = "python -m botkit.training.sentiment --data DATA --passes 99"
 _ENCODER_ONE: Final = f"{_ENCODER} --teacher none --freeze-words --quick --public 250 --batch 40"
-READER_THRESHOLD: Final = 2.0
+READER_THRESHOLD: Final = 1.5
 """The shipped reader's margin over "no answer" where it reads one given passage; the best of the SQuAD validation file."""
 
 

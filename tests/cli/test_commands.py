@@ -241,3 +241,13 @@ def test_an_exported_classifier_is_used_by_a_command_that_exists() -> None:
 
     assert _use("classifier", "topics") == 'Use it with `botkit classify "…" --model topics`.'
     assert _use("reader", "r") == "Use it with `botkit models use reader r`."
+
+
+@pytest.mark.parametrize("base", ["builtin:readr", "builtin:", ""])
+def test_a_base_that_there_is_not_is_told_before_anything_is_trained(base: str, tmp_path: Path) -> None:
+    from botkit.cli.train import trainable
+    from botkit.config import load_settings
+    from botkit.errors import ModelError
+
+    with pytest.raises(ModelError, match="There is no base"):
+        trainable(base, "reader", load_settings(None, tmp_path))

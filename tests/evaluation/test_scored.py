@@ -92,6 +92,45 @@ def test_what_is_not_the_same_example_is_not_compared() -> None:
         compare(one, other)
 
 
+def test_other_questions_under_the_same_ids_and_other_figures_are_not_compared() -> None:
+    one, other = ([Scored(str(n), {"f1": 1.0}, text=f"{text} {n}") for n in range(4)] for text in ("who", "when"))
+    with pytest.raises(DataError, match="disagree on the example '0'"):
+        compare(one, other)
+    recall = [Scored(each.id, {"recall_at_1": 1.0}, text=each.text) for each in one]
+    with pytest.raises(DataError, match="no figure in common"):
+        compare(one, recall)
+
+
+def test_two_examples_show_nothing() -> None:
+    wrong, right = ([Scored(str(n), {"f1": score}) for n in range(2)] for score in (0.0, 1.0))
+    assert compare(wrong, right)["figures"]["f1"]["verdict"] == "no difference shown"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"id": "1", "scores": {}},
+        {"id": "1", "scores": {"f1": float("nan")}},
+        {"id": "1", "scores": {"f1": 1}, "confidence": "sure"},
+        {"id": "1", "scores": {"f1": 1}, "facets": ["a"]},
+    ],
+)
+def test_faulty_predictions_are_named(tmp_path: Path, line: dict[str, object]) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text(json.dumps(line), encoding="utf-8")
+    with pytest.raises(DataError, match="p.jsonl:1: no prediction"):
+        read_predictions(file)
+
+
+def test_a_report_of_answers_goes_by_being_right_and_leaves_strangers_uncompared(tmp_path: Path) -> None:
+    right = [Scored(str(n), {"accuracy": 1.0, "f1": 0.3}, {"kind": "$a_$"}, text=f"question {n}") for n in range(30)]
+    write_predictions(tmp_path / "a.jsonl", right)
+    write_predictions(tmp_path / "b.jsonl", [right[0], Scored("x", {"accuracy": 0.0}), Scored("y", {"accuracy": 1.0})])
+    write_report([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "question 3" not in page and "b against a" not in page
+
+
 def test_ids_tell_what_an_example_is_and_not_where_it_stands() -> None:
     whole, part = ExampleIds(), ExampleIds()
     first = [whole.of(text, "a") for text in ("one", "two", "two", "three")]

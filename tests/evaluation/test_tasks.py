@@ -13,9 +13,9 @@ from botkit.cli import main
 from botkit.config import load_settings
 from botkit.decision import BUILTIN_CALIBRATION
 from botkit.errors import DataError, ModelError
-from botkit.evaluation.formats import Intent, LabelledText, ReadingExample, RoutedQuestion
+from botkit.evaluation.formats import Intent, LabelledText, ReadingExample, RoutedQuestion, read_reading
 from botkit.evaluation.generator import evaluate_generator
-from botkit.evaluation.qa import evaluate_open_book, evaluate_questions, plain
+from botkit.evaluation.qa import evaluate_open_book, evaluate_questions, holds, plain
 from botkit.evaluation.reader import evaluate_reader
 from botkit.evaluation.retrieval import HALVES, evaluate_retrieval
 from botkit.evaluation.scored import read_predictions
@@ -119,6 +119,24 @@ def test_the_generators_perplexity_and_intents(tmp_path: Path) -> None:
 
 
 def test_answers_are_compared_whatever_their_marks() -> None:
+    for gold, said in (
+        ("5 days", "within 15 days."),
+        ("10 euros", "It costs 110 euros."),
+        ("no", "I know."),
+        ("…", "So…"),
+    ):
+        assert not holds(said, gold)
+    for gold, said in (
+        ("15 days", "Within 15 days."),
+        ("9.50", "It costs 9.50€."),
+        ("30", "within 30days"),
+        ("e-mail", "Send an email."),
+        ("two years", "A two-years warranty"),
+        ("十五天", "在十五天内退货"),
+        ("15天", "在15天内退货"),
+    ):
+        assert holds(said, gold)
+    assert not holds("在15天内退货", "5天") and not holds("在十五天内退货", "五天")
     assert plain("It costs 9.50 Euros!") == "itcosts9.50euros"
     assert plain("９.５０ 元。") == "9.50元"
     assert plain("the shop's door.") == plain("The shop’s door")
@@ -331,3 +349,16 @@ def test_a_long_text_is_read_in_stretches_of_the_context() -> None:
     assert count == 3 + 3 + 1, "the first token of each stretch is given"
     assert log_probability == pytest.approx(count * math.log(0.5))
     assert text_log_likelihood(Counting, [3], 4) == (0.0, 0)
+
+
+def test_nothing_to_measure_with_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "empty.json"
+    file.write_text('{"data": []}', encoding="utf-8")
+    with pytest.raises(DataError, match="no question to measure"):
+        evaluate_reader(object(), read_reading(file))  # type: ignore[arg-type]
+
+
+def test_a_row_may_have_data_for_a_title(tmp_path: Path) -> None:
+    file = tmp_path / "d.jsonl"
+    file.write_text('{"title": "data", "question": "Who?", "context": "Ann.", "answers": []}', encoding="utf-8")
+    assert [example.title for example in read_reading(file)] == ["data"]

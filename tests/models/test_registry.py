@@ -170,3 +170,11 @@ def test_an_export_leaves_an_older_one_in_place_when_it_fails(bert_encoder_folde
         export("generator", broken, target, progress=lambda text: None)
     assert isinstance(OnnxGenerator(target), OnnxGenerator)
     assert [path.name for path in target.parent.iterdir()] == ["g"]
+
+
+def test_a_broken_model_hides_no_other(paths: Paths, tmp_path: Path) -> None:
+    (paths.models / "broken").mkdir(parents=True)
+    (paths.models / "broken" / "config.json").write_text("[1", encoding="utf-8")
+    listed = models_at_hand(paths)
+    assert {info.name for info in listed} >= {"builtin", "broken"}
+    assert [info.form for info in listed if info.name == "broken"] == ["broken"]
