@@ -195,6 +195,8 @@ class OnnxGenerator:
         self._personas = {name: self._id(token) for name, token in manifest.tokens.personas.items()}
         special = self._tokenizer.get_added_tokens_decoder()
         self._never = [number for number in special if number != self._end]
+        both = {"en", "zh"} <= set(manifest.languages)
+        self._chinese = _chinese_pieces(self._tokenizer) if both else []
 
     def stream(
         self,
@@ -204,9 +206,9 @@ class OnnxGenerator:
         language: Language = "en",
         persona: str = "friendly",
     ) -> Iterator[str]:
-        """Yield the reply piece by piece; the language is that of the person's words.
+        """Yield the reply piece by piece; a model that knows both languages writes no Chinese in English.
 
-        The reply ends where the model's context is full, if not before. Raises `GeneratorError`.
+        Both have words in common ("hi", "bye"). The reply ends where the model's context is full, if not before. Raises `GeneratorError`.
         """
         sampling = sampling or Sampling()
         prompt = self._prompt(turns, language, persona)
@@ -215,7 +217,8 @@ class OnnxGenerator:
         decoder = OnnxDecoder(self._forward, *self._shape)
         ends = frozenset((self._end,))
         try:
-            yield from speak(decoder, prompt, self._tokenizer, sampling, ends=ends, never=self._never)
+            never = [*self._never, *(self._chinese if language == "en" else ())]
+            yield from speak(decoder, prompt, self._tokenizer, sampling, ends=ends, never=never)
         except ModelError as error:
             raise GeneratorError(str(error)) from error
 
@@ -283,6 +286,13 @@ class OnnxGenerator:
         if number is None:
             raise ModelError(f"The generator's tokenizer lacks {token}. Export the model again.")
         return int(number)
+
+
+def _chinese_pieces(tokenizer: Tokenizer) -> list[int]:
+    """The tokens of a byte-level vocabulary with a Chinese character in them, or the first byte of one (E4 to E9 in UTF-8)."""
+    return [
+        number for piece, number in tokenizer.get_vocab().items() if any("ä" <= character <= "é" for character in piece)
+    ]
 
 
 class TorchDecoder:

@@ -45,7 +45,7 @@ RIGHT: Final = 0.6
 PARTS: Final = 5
 """Parts of the cross-validation."""
 SUPPORT: Final = Path(__file__).parent / "support"
-SUPPORT_WEIGHT: Final[dict[Language, float]] = {"en": 1.5, "zh": 4.0}
+SUPPORT_WEIGHT: Final[dict[Language, float]] = {"en": 1.0, "zh": 4.0}
 """Weight of all support questions together, that of all open-book questions being 1.
 
 Set by hand: more of it answers more of a shop's questions, and declines fewer of an encyclopaedia's.

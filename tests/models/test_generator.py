@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -85,6 +86,19 @@ def test_exchanges_in_another_language_are_not_looked_back_on(generator: OnnxGen
     assert generator._prompt([*before, *same, Turn("user", "ok?")], "en", "friendly") == generator._prompt(
         [*same, Turn("user", "ok?")], "en", "friendly"
     )
+
+
+def test_a_model_of_both_languages_writes_no_chinese_in_english(tmp_path: Path) -> None:
+    folder = make_generator(tmp_path / "g", replies={"friendly": "Hi 世界"}).folder
+    manifest = json.loads((folder / "botkit.json").read_text(encoding="utf-8"))
+    for languages, english in (([], "Hi 世界"), (["zh"], "Hi 世界"), (["en", "zh"], "Hi ")):
+        (folder / "botkit.json").write_text(json.dumps({**manifest, "languages": languages}), encoding="utf-8")
+        generator = OnnxGenerator(folder)
+        sampling = Sampling(temperature=0.0, repetition_penalty=1.0, max_new_tokens=12)
+        told = "".join(generator.stream([Turn("user", "hello")], sampling=sampling, language="en"))
+        assert told.startswith(english)
+        assert ("世" in told) is (english != "Hi ")
+        assert "世界" in "".join(generator.stream([Turn("user", "你好")], sampling=sampling, language="zh"))
 
 
 def test_an_empty_conversation_still_gets_a_reply(generator: OnnxGenerator) -> None:
