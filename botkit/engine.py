@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from botkit.config import Settings, load_settings
 from botkit.conversations.contextualise import Contextualiser
 from botkit.conversations.erase import erase
-from botkit.conversations.store import ConversationStore, StoredTurn
+from botkit.conversations.store import ConversationStore
 from botkit.conversations.trend import wants_human
 from botkit.conversations.window import window
 from botkit.decision import (
@@ -209,8 +209,8 @@ class Engine:
             conversation = turn.message.conversation
             spoken = await self._run(self.store.history, conversation, 2 * self._config.conversation.history_turns)
             spoken = [stored for stored in spoken if stored.id != turn.message.id]
-            turn.history = [Turn(stored.role, stored.text) for stored in spoken]
-            turn.asked = [Turn(stored.role, stored.text) for stored in _without_small_talk(spoken)] or turn.history
+            turn.history = [Turn(stored.role, stored.text, stored.route) for stored in spoken]
+            turn.asked = _without_small_talk(turn.history) or turn.history
             earlier = [said.text for said in turn.history if said.role == "user"]
             turn.spoken = detect_in_conversation(turn.text, earlier, turn.spoken)
             turn.language = self._own_words(turn.message, turn.spoken)
@@ -245,7 +245,7 @@ class Engine:
             return decide(
                 turn.ranked,
                 language=turn.spoken,
-                small_talk=turn.small_talk,
+                small_talk=0.0 if resolution.rewritten else turn.small_talk,  # "And to Norway?" goes on with a question
                 unresolved=resolution.unresolved,
                 bare=resolution.bare,
                 config=self._config.answer,
@@ -566,12 +566,14 @@ def _place(candidate: Candidate) -> tuple[int, int]:
     return candidate.span.start, candidate.span.end
 
 
-def _without_small_talk(turns: Sequence[StoredTurn]) -> Iterator[StoredTurn]:
+def _without_small_talk(turns: Sequence[Turn]) -> list[Turn]:
     """What a question can refer to: not the small talk and the reply to it, such as thanks in between."""
+    kept = []
     for number, turn in enumerate(turns):
         answering = turns[number + 1] if turn.role == "user" and number + 1 < len(turns) else turn
         if answering.role == "user" or answering.route != "chat":
-            yield turn
+            kept.append(turn)
+    return kept
 
 
 def _where(hit: Hit) -> tuple[str, int, int]:

@@ -51,10 +51,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One side's words in a conversation, as the generator and the contextualiser read them."""
+    """One side's words in a conversation, as the generator and the contextualiser read them.
+
+    `route` is that of a reply, where it is known.
+    """
 
     role: Role
     text: str
+    route: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)

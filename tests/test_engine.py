@@ -6,8 +6,10 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +94,15 @@ async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_b
     assert reply.trace is not None
     assert "Ada Moss" in reply.trace.query
     assert "splendid" not in reply.trace.query
+
+
+async def test_what_goes_on_with_a_question_is_no_small_talk(make_bot: MakeBot) -> None:
+    bot = make_bot(answer={"threshold": 1.0})
+    bot.engine.parts = replace(bot.engine.parts, small_talk=lambda: SimpleNamespace(probability=lambda text: 0.6))
+    await bot.engine.answer(Message("By whom was the shop founded?", conversation="c"))
+    assert (await bot.engine.answer(Message("And the lighthouse?", conversation="c"))).route == "unknown"
+    assert (await bot.engine.answer(Message("You talk in splendid riddles", conversation="d"))).route == "chat"
+    assert [turn.route for turn in bot.generator.heard[-1]] == [None]
 
 
 async def test_a_question_refers_to_small_talk_where_nothing_else_was_said(make_bot: MakeBot) -> None:

@@ -259,7 +259,8 @@ class OnnxGenerator:
     def _prompt(self, turns: Sequence[Turn], language: Language, persona: str) -> list[int]:
         """The latest exchanges that fit in half of the context; the present words are always in.
 
-        An exchange in another language ends the look back: no conversation that the model learnt from mixes them.
+        An exchange in another language ends the look back, and so does one that was no small talk: no conversation that the
+        model learnt from has such.
         """
         if persona not in self._personas:
             raise GeneratorError(f"The generator has no persona {persona!r}; it has {', '.join(self._personas)}.")
@@ -271,6 +272,7 @@ class OnnxGenerator:
             for turn in turns[first + 1 : following]:
                 part += [*self._words(turn.text), self._end] if turn.role == "bot" else []
             foreign = unmistakable(turns[first].text) not in (None, spoken)
+            foreign = foreign or any(turn.route not in (None, "chat") for turn in turns[first:following])
             if parts and (foreign or len(parts) + len(part) > self._context_length // 2):
                 break
             parts = part + parts

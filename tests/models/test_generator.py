@@ -88,6 +88,14 @@ def test_exchanges_in_another_language_are_not_looked_back_on(generator: OnnxGen
     )
 
 
+def test_answers_from_documents_are_not_looked_back_on(generator: OnnxGenerator) -> None:
+    alone = generator._prompt([Turn("user", "bye")], "en", "friendly")
+    looked_up = [Turn("user", "How long?"), Turn("bot", "Ten days.", "answer")]
+    chatted = [Turn("user", "hi"), Turn("bot", "Hi!", "chat")]
+    assert generator._prompt([*chatted, *looked_up, Turn("user", "bye")], "en", "friendly") == alone
+    assert len(generator._prompt([*looked_up, *chatted, Turn("user", "bye")], "en", "friendly")) > len(alone)
+
+
 def test_a_model_of_both_languages_writes_no_chinese_in_english(tmp_path: Path) -> None:
     folder = make_generator(tmp_path / "g", replies={"friendly": "Hi 世界"}).folder
     manifest = json.loads((folder / "botkit.json").read_text(encoding="utf-8"))
