@@ -39,6 +39,7 @@ _FRONT_MATTER = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 """Between two fences, and with a key on the first line: other texts that begin with a rule lose nothing."""
+_HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>((?:(?!<h[1-6]\b).){0,2000}?)</h\1>", re.DOTALL | re.IGNORECASE)
 _HEADING_ANCHOR = re.compile(r"\s*\{#[^}]*\}\s*$")
 _LONGEST_HEADING = 1_000
 """Characters of the longest heading that is parsed for marks: parsing takes time by the square of the length."""
@@ -201,13 +202,13 @@ def _markdown_sections(text: str) -> list[Section]:
         start, end = offsets(token.map)
         blocks.extend(_paragraphs(text, position, start))  # what the parser gives no token for: link definitions
         position = max(position, end)
-        if token.type == "heading_open":
-            level = int(token.tag[1])
+        if heading := _heading(tokens, index):
+            level, written = heading
             if bare_heading and path and level > path[-1][0]:
                 bare_heading = None  # its words stand in the path of the heading below
             close_section()
             path[:] = [entry for entry in path if entry[0] < level]
-            words = _heading_words(headings, tokens[index + 1].content, references)
+            words = _heading_words(headings, written, references)
             if words:
                 path.append((level, words))
             bare_heading = Block(start, end) if start < end else None
@@ -216,6 +217,15 @@ def _markdown_sections(text: str) -> list[Section]:
     blocks.extend(_paragraphs(text, position, len(text)))
     close_section()
     return found
+
+
+def _heading(tokens: Sequence[Token], index: int) -> tuple[int, str] | None:
+    """Level and text of the heading that a token opens, or is: READMEs often have <h1 align="center">."""
+    token = tokens[index]
+    if token.type == "heading_open":
+        return int(token.tag[1]), tokens[index + 1].content
+    found = _HTML_HEADING.fullmatch(token.content.strip()) if token.type == "html_block" else None
+    return (int(found[1]), found[2].strip()) if found else None
 
 
 def _heading_words(parser: MarkdownIt, markdown: str, references: MutableMapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from botkit.text import is_encodable
 
 _log = logging.getLogger(__name__)
 
-CHUNKING_VERSION = 2
+CHUNKING_VERSION = 3
 """Raise it when chunks or embedded texts are made differently: every document is then cut again."""
 _ENCODED_AT_ONCE = 64
 """Chunks gathered from small documents before they are embedded and written together."""

@@ -59,6 +59,18 @@ def test_a_heading_is_known_by_its_words(heading: str, words: str) -> None:
     assert first_heading(f"# {heading}\n\nText.\n\n[list]: list.md\n") == words
 
 
+def test_headings_in_html_are_headings_and_other_html_is_text() -> None:
+    text = (
+        '<h1 align="center">\n  <img src="logo.svg"><br>Acme <b>Tools</b>\n</h1>\n\nFast.\n\n<h3 name="man">\nIs there a man page?\n</h3>\n\n'
+        "Yes.\n\n<p>Not <h4>alone</h4></p>\n"
+    )
+    found = [(chunk.heading, chunk.text) for chunk in chunk_document(document(text), count_tokens, limit=100)]
+    assert found == [
+        ("Acme Tools", "Fast."),
+        ("Acme Tools › Is there a man page?", "Yes.\n\n<p>Not <h4>alone</h4></p>"),
+    ]
+
+
 def test_setext_headings_count_and_hashes_inside_code_do_not() -> None:
     text = "Title\n=====\n\nIntro.\n\n```sh\n# not a heading\nls\n```\n"
     found = sections(text)
@@ -140,7 +152,9 @@ def test_front_matter_is_not_a_passage() -> None:
     assert [chunk.text for chunk in found] == ["Shown."]
 
 
-@pytest.mark.parametrize("unit", ["x", "word ", "字", "a,b;", "- i\n", "# h\n", "[", "*a", "> "])
+@pytest.mark.parametrize(
+    "unit", ["x", "word ", "字", "a,b;", "- i\n", "# h\n", "[", "*a", "> ", "<h1>", "<h1>a</h1>\n\n"]
+)
 def test_a_line_of_100_kb_is_cut_quickly(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
     started = time.process_time()
