@@ -209,6 +209,8 @@ _MODEL_KEYS: Final = (
     ("models", "encoder"), ("models", "reader"), ("models", "sentiment"), ("models", "generator", "model"),
 )  # fmt: skip
 """Names, or folders: those that begin as one, or lie beside the file."""
+_NO_FOLDERS: Final = ("builtin", "scratch")
+"""What is never a folder, also where one is called so."""
 _LARGEST_FILE: Final = 1_000_000
 _DEEPEST: Final = 50
 _MERGE: Final = "tag:yaml.org,2002:merge"
@@ -466,8 +468,7 @@ def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]
         return str(folder / at_home(value)) if isinstance(value, str) and value else value
 
     def named(value: Any) -> Any:
-        is_folder = isinstance(value, str) and (value.startswith((".", "~")) or (folder / value).is_dir())
-        return absolute(value) if is_folder else value
+        return folder_or_name(value, folder) if isinstance(value, str) else value
 
     result = dict(values)
     keys = [
@@ -486,6 +487,14 @@ def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]
             if path[-1] in inner:
                 inner[path[-1]] = resolved(inner[path[-1]])
     return result
+
+
+def folder_or_name(written: str, beside: Path) -> str:
+    """The absolute path where a model is written as one or lies in the folder `beside`; else the name as it stands."""
+    is_folder = written.startswith((".", "~", "/")) or (beside / written).is_dir()
+    return (
+        str((beside / at_home(written)).resolve()) if written and written not in _NO_FOLDERS and is_folder else written
+    )
 
 
 def at_home(path: str) -> Path:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from botkit import cli
 from botkit.cli.config import rendered
-from botkit.config import Config, load_settings, masked, shown
+from botkit.config import Config, folder_or_name, load_settings, masked, shown
 from botkit.errors import ConfigError
 from botkit.plugins import discover
 
@@ -190,6 +190,15 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert (config.models.reader, config.models.sentiment) == (str(tmp_path / "models"), str(tmp_path / "gone"))
     assert config.models.encoder == "some/name"
     assert load_settings(written(tmp_path, "conversation:\n  store: sqlite\n")).config.conversation.store == "sqlite"
+
+
+def test_what_names_no_folder_stays_a_name_beside_a_folder_called_so(tmp_path: Path) -> None:
+    for name in ("builtin", "scratch", "mine"):
+        (tmp_path / name).mkdir()
+    config = load_settings(written(tmp_path, "models:\n  reader: builtin\n  sentiment: mine\n")).config
+    assert (config.models.reader, config.models.sentiment) == ("builtin", str(tmp_path / "mine"))
+    assert folder_or_name("scratch", tmp_path) == "scratch"
+    assert folder_or_name("~nosuchuser/m", tmp_path) == str(tmp_path / "~nosuchuser/m")
 
 
 def test_a_home_of_nobody_stays_as_it_is(tmp_path: Path) -> None:

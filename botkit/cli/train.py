@@ -58,6 +58,7 @@ def train(
     home: HomeOption = None,
 ) -> None:
     """Train a model. Interrupt it when you like: the same command goes on where it stopped."""
+    from botkit.config import folder_or_name
     from botkit.training.recipe import SCRATCH, TASKS, load_recipe
     from botkit.training.run import base_for
     from botkit.training.run import train as run
@@ -65,8 +66,8 @@ def train(
     if task not in TASKS:
         raise typer.BadParameter(f"choose one of {', '.join(TASKS)}", param_hint="TASK")
     settings = settings_from(config, home)
-    if base is not None and Path(base).expanduser().is_dir():
-        base = str(Path(base).expanduser().absolute()) if base else base
+    if base is not None:
+        base = folder_or_name(base, Path.cwd())
     said: dict[str, Any] = {"base": base, "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
     overrides = {name: value for name, value in {**said, "seed": seed}.items() if value is not None}
     if data:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from botkit.config import ConfigFile, Section, explain
+from botkit.config import ConfigFile, Section, at_home, explain, folder_or_name
 from botkit.errors import ConfigError
 
 TaskName = Literal["encoder", "reader", "sentiment", "classifier", "generator"]
@@ -227,7 +227,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def place(one: Any) -> Any:
         if isinstance(one, str) and one and not one.startswith((HUB, BUILTIN_DATA)):
-            return str(folder / Path(one).expanduser())
+            return str(folder / at_home(one))
         if isinstance(one, dict) and isinstance(one.get("path"), str):
             return {**one, "path": place(one["path"])}
         return [place(inner) for inner in one] if isinstance(one, list) else one
@@ -240,8 +240,8 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
                 data[name] = place(data[name])
         values["data"] = data
     base = values.get("base")
-    if isinstance(base, str) and base and (base.startswith((".", "~", "/")) or (folder / base).is_dir()):
-        values["base"] = str((folder / Path(base).expanduser()).resolve())
+    if isinstance(base, str):
+        values["base"] = folder_or_name(base, folder)
     return values
 
 

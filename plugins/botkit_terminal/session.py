@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from botkit.config import at_home
 from botkit.errors import BotkitError, ConversationError
 from botkit.messages import Event, Language, Message, Reply, Sentiment, Source, new_id
 from botkit.text import nearest, visible
@@ -296,11 +297,7 @@ def _unquoted(written: str) -> str:
 
 def _path(written: str) -> Path:
     """The path that a person wrote, perhaps in quotes and from the home folder."""
-    path = Path(_unquoted(written))
-    try:
-        return path.expanduser()
-    except RuntimeError:  # "~nobody": there is no such user, so the name means itself
-        return path
+    return at_home(_unquoted(written))
 
 
 def _write_new(path: Path, text: str) -> None:
