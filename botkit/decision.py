@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from botkit.answer_types import fits
 from botkit.config import AnswerConfig
 from botkit.errors import ModelError
 from botkit.evidence import Evidence
+from botkit.knowledge.chunks import HEADING_SEPARATOR
 from botkit.knowledge.types import Hit
 from botkit.messages import Language, Route
 from botkit.models import Span
@@ -121,12 +122,25 @@ class Calibration:
 def passage_for_reader(hit: Hit) -> tuple[str, int]:
     """The text the reader sees for a hit, and how many of its first characters are not the chunk's own.
 
-    A stored answer is read behind its question, as the question often holds the words that were asked for.
+    A stored answer is read behind its question, as the question often holds the words that were asked for; and so is what
+    stands under a heading that is a question.
     """
-    if hit.chunk.kind == "faq":
-        prefix = f"{hit.chunk.question} "
-        return prefix + hit.chunk.text, len(prefix)
-    return hit.chunk.text, 0
+    question = question_of(hit)
+    prefix = f"{question} " if question else ""
+    return prefix + hit.chunk.text, len(prefix)
+
+
+def question_of(hit: Hit) -> str:
+    """The question that a hit answers, or "": that of a stored answer, or the heading it stands under, where this asks something."""
+    if hit.chunk.question:
+        return hit.chunk.question
+    heading = hit.chunk.heading.rsplit(HEADING_SEPARATOR, 1)[-1].rstrip()
+    return heading if heading.endswith(("?", "？")) else ""
+
+
+def questions_of(hits: Sequence[Hit]) -> dict[int, str]:
+    """The questions that hits answer, by the numbers of these hits; see `question_of`."""
+    return {number: question for number, hit in enumerate(hits) if (question := question_of(hit))}
 
 
 def heading_of(hit: Hit) -> str:
@@ -139,18 +153,19 @@ def candidates(
 ) -> list[Candidate]:
     """Describe every span of every hit and sort by the probability of being right, best first.
 
-    A span's `passage` indexes `hits`, and its offsets are those of `passage_for_reader`. At most one candidate is kept for a
-    stored answer, as it is shown whole.
+    A span's `passage` indexes `hits`; its offsets are those of the chunk, but for a stored answer, which is shown whole: there
+    they are those of `passage_for_reader`, and at most one candidate is kept. What the reader marked in a heading is none.
     """
-    described = [
-        Candidate(
-            hits[span.passage],
-            span,
-            features,
-            _believed(question, hits[span.passage], features, calibration.probability(features, language)),
-        )
-        for span, features in zip(evidence.spans, describe(question, language, hits, evidence), strict=True)
-    ]
+    described = []
+    for span, features in zip(evidence.spans, describe(question, language, hits, evidence), strict=True):
+        hit = hits[span.passage]
+        _, before = passage_for_reader(hit)
+        if hit.chunk.kind != "faq" and before:
+            if span.start < before:
+                continue
+            span = replace(span, start=span.start - before, end=span.end - before)  # noqa: PLW2901
+        believed = _believed(question, hit, features, calibration.probability(features, language))
+        described.append(Candidate(hit, span, features, believed))
     described.sort(key=lambda candidate: candidate.confidence, reverse=True)
     kept: list[Candidate] = []
     stored_answers: set[int] = set()
@@ -226,11 +241,11 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
 def _sentence_around(hit: Hit, span: Span) -> str:
     """The words beside a span in its sentence; what a question asks with stands there more often than in the span.
 
-    A stored answer is asked for by its question.
+    What answers a question is asked for by that question.
     """
     passage, _ = passage_for_reader(hit)
     start, end = enclosing_sentence(passage, span.start, span.end)
-    return f"{hit.chunk.question} {passage[start : span.start]} {passage[span.end : end]}"
+    return f"{question_of(hit)} {passage[start : span.start]} {passage[span.end : end]}"
 
 
 _UNRESOLVED: Final = Decision("clarify", "the message refers to something that was not mentioned", 1.0)

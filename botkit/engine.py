@@ -36,6 +36,7 @@ from botkit.decision import (
     decide,
     heading_of,
     passage_for_reader,
+    questions_of,
     small_talk_decision,
 )
 from botkit.errors import GeneratorError
@@ -276,8 +277,7 @@ class Engine:
     async def _read(self, turn: _Turn) -> None:
         with turn.stage("read"):
             passages = [passage_for_reader(hit)[0] for hit in turn.hits]
-            stored = {number: hit.chunk.question for number, hit in enumerate(turn.hits) if hit.chunk.kind == "faq"}
-            evidence = await self._run(self._examiner.examine, turn.query, passages, stored)
+            evidence = await self._run(self._examiner.examine, turn.query, passages, questions_of(turn.hits))
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
 

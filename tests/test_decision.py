@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from botkit.config import AnswerConfig
-from botkit.decision import BUILTIN_CALIBRATION, FEATURES, Calibration, Candidate, candidates, decide, describe
+from botkit.decision import (
+    BUILTIN_CALIBRATION,
+    FEATURES,
+    Calibration,
+    Candidate,
+    candidates,
+    decide,
+    describe,
+    passage_for_reader,
+    questions_of,
+)
 from botkit.errors import ModelError
 from botkit.evidence import Evidence
 from botkit.knowledge.types import Chunk, Hit
@@ -63,6 +73,17 @@ def test_a_stored_answer_is_as_similar_as_its_question() -> None:
     stored, other = describe("How much is mending?", "en", [faq, plain], found)
     assert (stored["sentence_similarity"], stored["similarity_gap"]) == (0.9, 0)
     assert other["similarity_gap"] == pytest.approx(0.4)
+
+
+def test_what_stands_under_a_heading_that_asks_is_read_behind_it_and_cited_by_its_place_in_the_chunk() -> None:
+    asking = hit("Pass --hidden. Then look.", heading="Guide › How do I search hidden files?")
+    assert passage_for_reader(asking) == ("How do I search hidden files? Pass --hidden. Then look.", 30)
+    assert questions_of([hit("Text."), asking]) == {1: "How do I search hidden files?"}
+    assert questions_of([hit("文本。", heading="手册 › 怎么退货？")]) == {0: "怎么退货？"}
+    assert questions_of([hit("Text.", heading="Why? › Because")]) == {}
+    in_heading, across, answer = span("hidden", 0, 16, 20.0), span("files? Pass", 0, 23), span("Pass --hidden", 0, 30)
+    ranked = candidates("hidden files?", "en", [asking], evidence(in_heading, across, answer), calibration())
+    assert [(one.span.text, one.span.start, one.span.end) for one in ranked] == [("Pass --hidden", 0, 13)]
 
 
 def test_an_answer_in_another_language_is_not_told_of_the_wrong_kind_by_its_spelling() -> None:

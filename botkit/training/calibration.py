@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from botkit.config import KnowledgeConfig, Paths, RetrievalConfig
-from botkit.decision import BUILTIN_CALIBRATION, FEATURES, MISFIT, describe, passage_for_reader
+from botkit.decision import BUILTIN_CALIBRATION, FEATURES, MISFIT, describe, passage_for_reader, questions_of
 from botkit.evaluation.metrics import calibration_error, f1_score
-from botkit.evaluation.qa import plain
+from botkit.evaluation.qa import holds
 from botkit.evidence import Evidence, Examiner
 from botkit.knowledge.base import Knowledge
 from botkit.knowledge.types import Hit
@@ -189,23 +189,22 @@ def _support_cases(
     cases = []
     examiner = Examiner(parts.reader, parts.encoder)
     for number, (question, accepted) in enumerate(track(asked, description=f"support, {language}")):
-        golds = [plain(gold) for gold in accepted]
         part = number % PARTS if group is None else group
 
-        def holds(text: str, golds: Sequence[str] = golds) -> bool:
-            return any(gold in plain(text) for gold in golds)
+        def answers(text: str, accepted: Sequence[str] = accepted) -> bool:
+            return any(holds(text, gold) for gold in accepted)
 
-        def scored(hit: Hit, span: Span, holds: Callable[[str], bool] = holds) -> tuple[float, bool]:
+        def scored(hit: Hit, span: Span, answers: Callable[[str], bool] = answers) -> tuple[float, bool]:
             passage, _ = passage_for_reader(hit)
             start, end = enclosing_sentence(passage, span.start, span.end)
-            right = hit.chunk.language == language and holds(passage[start:end])
+            right = hit.chunk.language == language and answers(passage[start:end])
             return float(right), right
 
         found = knowledge.search(question, 4 * k)
         found.sort(key=lambda hit: hit.chunk.language != language)
-        cases.append(_case("support", question, language, found[:k], bool(golds), part, examiner, scored))
-        if golds:
-            without = [hit for hit in found if not holds(hit.chunk.text)]
+        cases.append(_case("support", question, language, found[:k], bool(accepted), part, examiner, scored))
+        if accepted:
+            without = [hit for hit in found if not answers(hit.chunk.text)]
             cases.append(_case("support", question, language, without[:k], False, part, examiner, scored))
     return cases
 
@@ -220,7 +219,7 @@ def _case(
     examiner: Examiner,
     scored: Callable[[Hit, Span], tuple[float, bool]],
 ) -> Case:
-    evidence = examiner.examine(question, [passage_for_reader(hit)[0] for hit in hits])
+    evidence = examiner.examine(question, [passage_for_reader(hit)[0] for hit in hits], questions_of(hits))
     pairs = [scored(hits[span.passage], span) for span in evidence.spans]
     return Case(
         kind,

@@ -119,7 +119,7 @@ def measure_encoder(folder: Path, data: Path) -> dict[str, Any]:
 
 
 def _recall(encoder: Any, asked: Sequence[tuple[str, str]], texts: Sequence[str]) -> dict[str, Any]:
-    texts = list(dict.fromkeys(texts))
+    texts = list(dict.fromkeys([*texts, *(text for _, text in asked)]))  # an answer may stand in two sentences
     vectors = np.concatenate([encoder.encode(texts[at : at + 64]) for at in range(0, len(texts), 64)])
     questions = [question for question, _ in asked]
     queries = np.concatenate([encoder.encode(questions[at : at + 64]) for at in range(0, len(questions), 64)])
