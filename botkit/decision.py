@@ -163,7 +163,7 @@ def candidates(
         if hit.chunk.kind != "faq" and before:
             if span.start < before:
                 continue
-            span = replace(span, start=span.start - before, end=span.end - before)  # noqa: PLW2901
+            span = replace(span, start=span.start - before, end=span.end - before)
         believed = _believed(question, hit, features, calibration.probability(features, language))
         described.append(Candidate(hit, span, features, believed))
     described.sort(key=lambda candidate: candidate.confidence, reverse=True)

@@ -128,12 +128,11 @@ def make_adapter(name: str, settings: Settings, **overrides: Any) -> Adapter:
         )
     if chosen.adapter is None:
         raise AdapterError(f"The adapter {name!r} ({chosen.source}) cannot be used: {chosen.problem}.")
-    section = section_of(chosen.adapter, settings, **overrides)
     try:
-        return chosen.adapter(section)
+        return chosen.adapter(section_of(chosen.adapter, settings, **overrides))
     except BotkitError:
         raise
-    except Exception as error:  # a plugin may raise anything; it must not take the bot down
+    except (Exception, SystemExit) as error:  # a plugin may raise anything; it must not take the bot down
         raise AdapterError(
             f"The adapter {name!r} ({chosen.source}) cannot be started: {type(error).__name__}: {error}{_where(error)}."
         ) from error
@@ -151,8 +150,25 @@ def section_of(adapter: type[Adapter], settings: Settings, **overrides: Any) -> 
 
 
 def enabled(settings: Settings) -> list[str]:
-    """Names of the adapters that the configuration enables."""
-    return [name for name, section in settings.config.adapters.items() if section.get("enabled") is True]
+    """Names of the adapters that the configuration enables; raises `ConfigError` where it is neither said nor denied.
+
+    What comes from the environment is text: "true" and "1" are as good as true there.
+    """
+    found = []
+    for name, section in settings.config.adapters.items():
+        if settings.source is None:
+            chosen = _Enabled.model_validate(section)
+        else:
+            chosen = ConfigFile(settings.source).validate(_Enabled, section, above=("adapters", name))
+        if chosen.enabled:
+            found.append(name)
+    return found
+
+
+class _Enabled(BaseModel):
+    """What is read of a section before its adapter is."""
+
+    enabled: bool = False
 
 
 def _installed(only: str | None) -> Iterator[Found]:

@@ -152,9 +152,16 @@ async def serve(engine: Engine, adapters: Sequence[Adapter]) -> None:
     """Run adapters until SIGTERM or SIGINT, then finish the answers in flight and close the engine."""
     supervisor = Supervisor(engine, adapters)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signals = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        supervisor.stop()
+        for number in signals:  # a second one ends the process at once
+            loop.remove_signal_handler(number)
+
+    for number in signals:
         with contextlib.suppress(NotImplementedError):  # Windows has no handlers in the loop
-            loop.add_signal_handler(number, supervisor.stop)
+            loop.add_signal_handler(number, stop)
     try:
         await engine.warm_up()
         await supervisor.run()

@@ -94,10 +94,59 @@ def test_an_adapter_that_is_not_there_or_broken_cannot_be_made(tmp_path: Path) -
         make_adapter("broken", settings)
 
 
-def test_an_adapter_that_fails_when_made_is_told_in_words(tmp_path: Path) -> None:
-    text = GOOD.format(name="weak").replace("self.config = config", "raise ValueError('no key')")
-    with pytest.raises(AdapterError, match=r"'weak' .* cannot be started: ValueError: no key \(weak.py:\d+\)"):
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [("ValueError('no key')", r"ValueError: no key \(weak.py:\d+\)"), ("SystemExit('no key')", "no key")],
+)
+def test_an_adapter_that_fails_when_made_is_told_in_words(tmp_path: Path, raised: str, told: str) -> None:
+    text = GOOD.format(name="weak").replace("self.config = config", f"raise {raised}")
+    with pytest.raises(AdapterError, match=f"'weak' .* cannot be started: .*{told}"):
         make_adapter("weak", settings_with(tmp_path / "p", weak=text))
+
+
+FUSSY = """
+from pydantic import BaseModel, field_validator
+from botkit.plugins import Capabilities
+
+class Fussy:
+    name = "fussy"
+    capabilities = Capabilities()
+    class Config(BaseModel):
+        key: str = ""
+        @field_validator("key")
+        @classmethod
+        def checked(cls, value):
+            return {}[value]
+    def __init__(self, config): pass
+    async def serve(self, engine): pass
+"""
+
+
+def test_a_section_whose_validator_breaks_harms_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "fussy.py").write_text(FUSSY, encoding="utf-8")
+    path = tmp_path / "config.yaml"
+    path.write_text("plugins_dir: p\nadapters:\n  fussy:\n    enabled: true\n    key: k\n", encoding="utf-8")
+    with pytest.raises(AdapterError, match="'fussy' .* cannot be started: KeyError"):
+        make_adapter("fussy", load_settings(path))
+    with pytest.raises(SystemExit):
+        cli.main(["config", "check", "--config", str(path)])
+    assert "adapters.fussy: cannot be checked" in capsys.readouterr().err
+
+
+def test_enabled_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        'adapters:\n  slack:\n    enabled: "${SLACK_ON:-false}"\n  terminal:\n    enabled: ${TERMINAL_ON}\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("TERMINAL_ON", "true")
+    assert enabled(load_settings(path)) == ["terminal"]
+    monkeypatch.setenv("SLACK_ON", "1")
+    assert enabled(load_settings(path)) == ["slack", "terminal"]
+    monkeypatch.setenv("SLACK_ON", "perhaps")
+    with pytest.raises(ConfigError, match=r"config.yaml:3: adapters.slack.enabled"):
+        enabled(load_settings(path))
 
 
 def test_a_mistake_in_an_adapters_section_is_told_with_its_line(tmp_path: Path) -> None:
@@ -128,12 +177,16 @@ def test_a_new_adapter_is_a_package_with_a_passing_test(tmp_path: Path) -> None:
         check=False,
     )
     assert tested.returncode == 0, tested.stdout
+    assert "3 passed" in tested.stdout
     again = botkit("plugins", "new", "pigeon_post")
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
     assert "begins with a letter" in botkit("plugins", "new", "../evil").stderr
 
 
-@pytest.mark.parametrize(("name", "said"), [("slack", "installed already"), ("class", "word of the Python language")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("slack", "installed already"), ("class", "word of the Python language"), ("pigeon_", "letters, digits")],
+)
 def test_a_name_that_cannot_be_used_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, said: str
 ) -> None:

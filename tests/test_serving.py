@@ -122,6 +122,35 @@ class Slow:
 """
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_second_signal_ends_what_the_first_one_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    never = SLOW.replace("asyncio.sleep(0.3)", "asyncio.sleep(600)")
+    (tmp_path / "plugins" / "slow.py").write_text(never, encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(
+        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  slow:\n    enabled: true\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "botkit", "serve", "--home", str(tmp_path / "home")],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    try:
+        while not (tmp_path / "serving").exists():
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == -signal.SIGTERM
+    finally:
+        process.kill()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a POSIX signal")
 def test_sigterm_finishes_the_answer_in_flight_and_a_broken_plugin_is_told_of_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()

@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check and sh
 def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Say whether the configuration is right; every mistake with file, line and key."""
     from botkit.hand_off import find_function
-    from botkit.plugins import discover, section_of
+    from botkit.plugins import discover, enabled, section_of
 
     settings = settings_from(config, home)
     found = {one.name: one for one in discover(settings)}
@@ -37,6 +37,12 @@ def check(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOp
                 section_of(one.adapter, settings)
             except ConfigError as error:  # tell those of the other adapters as well
                 mistakes.append(str(error))
+            except (Exception, SystemExit) as error:  # a plugin's validator may raise anything
+                mistakes.append(f"adapters.{name}: cannot be checked by {one.source}: {type(error).__name__}: {error}")
+    try:
+        enabled(settings)
+    except ConfigError as error:
+        mistakes.append(str(error))
     missing = [path for path in settings.config.knowledge.paths if not path.exists()]
     warnings += [f"knowledge.paths: there is no file or folder {path}" for path in missing]
     if (hook := settings.config.hand_off.hook).startswith("python:"):

@@ -15,7 +15,7 @@ from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, 
 from botkit.errors import AdapterError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List front ends, or start a new one.")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NAME: Final = re.compile(r"[a-z](?:[a-z0-9_]{0,38}[a-z0-9])?")
 TEMPLATE: Final = Path(__file__).parent.parent / "templates" / "adapter"
 
 
@@ -89,7 +89,7 @@ def new(
         return
     common.console.print(f"Written: {target}", markup=False)
     common.console.print(
-        f"Try it: cd {target} && pip install -e . && python -m pytest\n"
+        f"Try it: cd {target} && pip install -e '.[test]' && python -m pytest\n"
         f"Then enable it: adapters.{name}.enabled: true, and run `botkit serve`.",
         markup=False,
     )

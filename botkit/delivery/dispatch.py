@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ import tenacity
 from botkit.delivery.attachments import Uploads, take_in
 from botkit.delivery.inbox import Attachment, Inbox, Incoming, Waiting
 from botkit.engine import Engine
-from botkit.errors import BotkitError
+from botkit.errors import AdapterError, BotkitError
 from botkit.language import detect
 from botkit.messages import Delta, Message, Reply, Status
 from botkit.phrases import phrase
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _LONGEST_WAIT_S: Final = 60.0
+_EVEN_MUTED: Final = "even_muted"
+"""Key of an address: what is said all the same where a human has taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Dispatcher:
         self._adapter = adapter
         self._again = again
         self._interval_s = interval_s
+        self.mend_wait_s = 10.0
+        """Seconds until the inbox is tried again where it could not be written."""
         self._turn = asyncio.Semaphore(concurrency)
         self._uploads = uploads or Uploads()
         self._queues: dict[str, deque[str]] = {}
@@ -145,13 +149,15 @@ class Dispatcher:
             logger.info("%s: %d messages from before the restart are answered now", self._adapter, len(left))
         return len(left)
 
-    async def accept(self, incoming: Incoming, *, reply: Reply | None = None) -> bool:
+    async def accept(self, incoming: Incoming, *, reply: Reply | None = None, even_muted: bool = False) -> bool:
         """Keep a message and answer it in its turn; False where it had come before. Returns once it is on disk.
 
         `reply` is for what the adapter answers by itself (a command, a button): it is delivered with the same care, and
-        the engine is not asked.
+        the engine is not asked. `even_muted`: a command to the bot is obeyed while a human talks to the person, too.
         """
-        silent = self.muted(incoming.conversation)
+        if even_muted:
+            incoming = replace(incoming, address={**incoming.address, _EVEN_MUTED: True})
+        silent = self._silent(incoming)
         new = self.inbox.add(incoming, answered=silent, reply=reply)
         if new and not silent and not self._stopping:
             self._enqueue(incoming)
@@ -176,6 +182,9 @@ class Dispatcher:
     def muted(self, conversation: str) -> bool:
         """Whether a human has taken over."""
         return self.inbox.noted(f"muted:{conversation}") is not None
+
+    def _silent(self, incoming: Incoming) -> bool:
+        return self.muted(incoming.conversation) and not incoming.address.get(_EVEN_MUTED)
 
     async def drain(self, timeout_s: float = 25.0) -> None:
         """Finish the answers in flight, no new ones; what is not done in time is answered after the next start."""
@@ -212,7 +221,15 @@ class Dispatcher:
                     if not queue:  # drained while it waited for its turn
                         return
                     event = queue.popleft()
-                    await self._answer(event)
+                    try:
+                        await self._answer(event)
+                        continue
+                    except AdapterError as error:  # the inbox cannot be read or written; what is in it waits
+                        logger.error("%s: %s Tried again in %.0f s.", self._adapter, error, self.mend_wait_s)
+                if self._stopping:
+                    return
+                queue.appendleft(event)
+                await asyncio.sleep(self.mend_wait_s)
         finally:
             del self._queues[conversation]
 
@@ -220,7 +237,7 @@ class Dispatcher:
         waiting = self.inbox.find(event)
         if waiting is None:
             return
-        if self.muted(waiting.incoming.conversation):
+        if self._silent(waiting.incoming):
             self.inbox.done(event)
             return
         outlet = self._outlet(Delivery(waiting, self.inbox))
@@ -228,12 +245,15 @@ class Dispatcher:
         try:
             if waiting.incoming.attachments and waiting.reply is None:
                 await self._take_in(waiting.incoming, outlet)
+                if waiting.incoming.text.strip():
+                    self.inbox.taken_in(event)
             if waiting.incoming.text.strip() or not waiting.incoming.attachments:
                 reply = waiting.reply or await self._reply(waiting.incoming, outlet)
-                if reply is None:
+                if reply is not None:
+                    await self._until_done(partial(self._finish, event, outlet, reply))
+                if self.inbox.find(event) is None:  # deleted meanwhile: nothing of the answer stays
                     await self._quietly(outlet.withdraw())
                     return
-                await self._until_done(partial(outlet.finish, reply))
             self.inbox.done(event)
         except asyncio.CancelledError:
             raise
@@ -244,6 +264,11 @@ class Dispatcher:
             self.inbox.fail(event, told)
         finally:
             self._begun.discard(waiting.incoming.origin)
+
+    async def _finish(self, event: str, outlet: Outlet, reply: Reply) -> None:
+        """Deliver the reply, unless the message was deleted while the platform let it wait."""
+        if self.inbox.find(event) is not None:
+            await outlet.finish(reply)
 
     async def _reply(self, incoming: Incoming, outlet: Outlet) -> Reply | None:
         """The engine's reply; where the engine fails, the person is told so."""

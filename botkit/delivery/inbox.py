@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,6 +128,18 @@ class Inbox:
     def keep_reply(self, event: str, reply: Reply) -> None:
         """Keep the reply, so that after a restart it is delivered and not thought of anew."""
         self._run("UPDATE events SET reply = ? WHERE event = ?", json.dumps(reply.as_json(), ensure_ascii=False), event)
+
+    def taken_in(self, event: str) -> None:
+        """Its files are read, and it is told what became of them: only its text is left to answer."""
+        waiting = self.find(event)
+        if waiting is not None:
+            payload = json.dumps(_plain(replace(waiting.incoming, attachments=())), ensure_ascii=False)
+            self._run("UPDATE events SET incoming = ? WHERE event = ? AND state = 'waiting'", payload, event)
+
+    def posted(self, event: str) -> tuple[str, ...]:
+        """The platform's ids of what has been posted in answer to it, answered or not."""
+        row = self._run("SELECT posted FROM events WHERE event = ?", event).fetchone()
+        return tuple(json.loads(row[0])) if row else ()
 
     def keep_posted(self, event: str, ids: tuple[str, ...]) -> None:
         """Keep the platform's ids of what has been posted of the reply."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from botkit.delivery.dispatch import Dispatcher
 from botkit.messages import Message
@@ -99,7 +100,7 @@ class Service:
 class AdapterConformance:
     """The scenarios. Every one ends with each message answered exactly once."""
 
-    @pytest.fixture
+    @pytest_asyncio.fixture
     async def service(
         self, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[Service]:

@@ -136,6 +136,7 @@ class FakeSlack:
         self.outside: set[str] = set()
         self.archived: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.busy_responses = 0
         self.port = 0
         self.app_port = _free_port()
         self._people: dict[str, str] = {}
@@ -265,9 +266,34 @@ class FakeSlack:
             again=False,
         )
 
-    async def delete(self, message: str) -> None:
-        """Its author deletes a message."""
+    async def delete(self, message: str, *, tombstone: bool = False) -> None:
+        """Its author deletes a message; one that has replies leaves a `tombstone` in its place."""
         posted = self._messages.pop(message)
+        if tombstone:
+            left = {
+                "type": "message",
+                "subtype": "tombstone",
+                "text": "This message was deleted.",
+                "user": "USLACKBOT",
+                "hidden": True,
+                "ts": posted.ts,
+                "thread_ts": posted.ts,
+            }
+            self._event(
+                posted,
+                {
+                    "type": "message",
+                    "subtype": "message_changed",
+                    "hidden": True,
+                    "channel": posted.channel,
+                    "channel_type": "im" if posted.channel.startswith("D") else "channel",
+                    "ts": self._ts(),
+                    "message": left,
+                    "previous_message": self._json(posted),
+                },
+                again=False,
+            )
+            return
         self._event(
             posted,
             {
@@ -644,6 +670,9 @@ class FakeSlack:
 
     async def _respond(self, request: web.Request) -> web.Response:
         """A `response_url`."""
+        if self.busy_responses:
+            self.busy_responses -= 1
+            return web.Response(status=503)
         given = await request.json()
         _checked(given)
         self.ephemeral.append(

@@ -84,6 +84,7 @@ class FakeTelegram:
         self.waits = True
         """Whether getUpdates waits for news, as it is asked to."""
         self.files: dict[str, bytes] = {}
+        self.lost_files = False
         self.refused: list[int] = []
         self.port = 0
         self._webhook: dict[str, Any] = {}
@@ -397,7 +398,7 @@ class FakeTelegram:
 
     async def _download(self, request: web.Request) -> web.Response:
         content = self.files.get(request.match_info["path"].removeprefix("documents/"))
-        if request.match_info["token"] != self.token or content is None:
+        if request.match_info["token"] != self.token or content is None or self.lost_files:
             return web.Response(status=404)
         return web.Response(body=content)
 

@@ -79,6 +79,11 @@ class SlackAdapter:
             raise missing(
                 "bot_token", "without it nothing can be posted (or set client_id, for several workspaces)", OAUTH_PAGE
             )
+        if config.client_id and config.bot_token.get_secret_value():
+            raise AdapterError(
+                "adapters.slack.bot_token is for one workspace, adapters.slack.client_id for several: set one of them. "
+                f"Both stand on {APPS}."
+            )
         if config.client_id and not config.client_secret.get_secret_value():
             raise missing("client_secret", "client_id is set", BASIC_PAGE)
         if config.mode == "socket" and not config.bot_token.get_secret_value():
@@ -149,7 +154,7 @@ class SlackAdapter:
 
         with without_environment():
             app = AsyncApp(
-                name="botkit",
+                name=sdk_logger.name,  # Bolt sets the level of the logger of this name with each request
                 logger=sdk_logger,
                 client=workspaces.make(None),
                 signing_secret=self._config.signing_secret.get_secret_value(),

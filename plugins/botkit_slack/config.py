@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -43,6 +44,13 @@ class SlackConfig(AdapterConfig):
         if not value.startswith(("http://", "https://")):
             raise ValueError("an address that begins with https:// (or http://)")
         return value if value.endswith("/") else f"{value}/"
+
+    @field_validator("human_channel")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[CG][A-Z0-9]+", value):
+            raise ValueError("a channel's id such as C0123ABCD, which stands at the foot of its details, not its name")
+        return value
 
     @field_validator("path")
     @classmethod

@@ -60,6 +60,18 @@ def _retry_after_s(error: SlackApiError) -> float:
         return _RATE_LIMIT_S
 
 
+class Unavailable(aiohttp.ClientError):
+    """Slack, or what stands before it, has no time now. Says nothing of the address, which may let its holder post."""
+
+
+def check(answer: aiohttp.ClientResponse, final: str) -> None:
+    """Raise `Unavailable` for an answer that may be another one later, `AdapterError` with `final` for one that will not."""
+    if answer.status == 429 or answer.status >= 500:
+        raise Unavailable(f"Slack answers {answer.status}")
+    if answer.status >= 400:
+        raise AdapterError(final)
+
+
 def again(error: Exception) -> Again | None:
     """Which errors pass: a rate limit, a broken server or network; and a token that is about to be replaced."""
     if isinstance(error, SlackApiError):

@@ -21,7 +21,7 @@ from botkit.messages import Language, Reply
 from botkit.phrases import phrase
 from botkit_slack import text as texts
 from botkit_slack.config import SlackConfig
-from botkit_slack.errors import ABSENT, OAUTH_PAGE, again, code_of, refused
+from botkit_slack.errors import ABSENT, OAUTH_PAGE, again, check, code_of, refused
 from botkit_slack.text import Block
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class SlackOutlet:
         client = await self._client()
         headers = {"Authorization": f"Bearer {client.token}"}
         async with self._context.session.get(attachment.reference, headers=headers) as answer:
-            answer.raise_for_status()
+            check(answer, f"Slack does not give it to me ({answer.status}): it may have been deleted")
             page = answer.content_type == "text/html" and not attachment.name.lower().endswith((".html", ".htm"))
             if page:  # the sign-in page
                 raise AdapterError(f"the bot needs the scope files:read ({OAUTH_PAGE})")
@@ -318,9 +318,7 @@ class SlackOutlet:
             "blocks": self._blocks(piece, under),
         }
         async with self._context.session.post(self._address["response_url"], json=told) as answer:
-            if 400 <= answer.status < 500 and answer.status != 429:
-                raise AdapterError("the question is too old: Slack takes answers to a command for 30 minutes")
-            answer.raise_for_status()
+            check(answer, "the question is too old: Slack takes answers to a command for 30 minutes")
 
     async def _suggest(self) -> None:
         """Questions to begin with, in the Assistant."""

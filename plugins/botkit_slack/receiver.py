@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -58,7 +58,11 @@ class Receiver:
     async def _on_message(self, body: dict[str, Any], event: dict[str, Any], context: Mapping[str, Any]) -> None:
         team, bot_user = self._team(body, event), _bot_user(body, event, context)
         subtype = event.get("subtype")
-        if subtype == "message_changed":
+        if (
+            subtype == "message_changed" and event["message"].get("subtype") == "tombstone"
+        ):  # deleted, with replies below
+            self._dispatcher.deleted(f"{team}:{event['channel']}:{event['message']['ts']}")
+        elif subtype == "message_changed":
             await self._edited(team, event, bot_user)
         elif subtype == "message_deleted":
             self._dispatcher.deleted(f"{team}:{event['channel']}:{event['deleted_ts']}")
@@ -80,7 +84,7 @@ class Receiver:
         if new and address["direct"] and self._config.human_channel and self._dispatcher.muted(incoming.conversation):
             thread = self._inbox.noted(f"announced:{incoming.conversation}")
             if thread is not None:
-                passed = f"👤 <@{address['user']}>: {mrkdwn(incoming.text)}"
+                passed = f"👤 <@{address['user']}>: {_with_files(mrkdwn(incoming.text), incoming.attachments)}"
                 await self._pass_on(incoming, self._config.human_channel, thread, passed)
 
     async def _edited(self, team: str, event: dict[str, Any], bot_user: str) -> None:
@@ -115,14 +119,7 @@ class Receiver:
             sender=f"slack:{team}:{user}",
             text=readable(text, bot_user),
             tags=tuple(self._config.tags.get(channel, ())),
-            attachments=tuple(
-                Attachment(
-                    str(file.get("name") or file["id"]),
-                    str(file.get("url_private_download") or file.get("url_private") or ""),
-                    int(file.get("size") or 0),
-                )
-                for file in event.get("files") or ()
-            ),
+            attachments=_files(event),
             address={
                 "team": team,
                 "channel": channel,
@@ -293,6 +290,13 @@ class Receiver:
             f"> {person if turn.role == 'user' else '🤖'}: {mrkdwn(' '.join(turn.text.split()))}" for turn in history
         ]
         text = "\n".join([phrase("human_wanted", language, person=person), *lines])
+        taken: dict[str, Any] = {
+            "take": incoming.conversation,
+            "permalink": [address["channel"], address.get("thread") or address.get("ts") or ""],
+            "about": f"{incoming.conversation}|{address['channel']}|{address.get('thread') or ''}",
+        }
+        if "response_url" in address:  # only the person sees what is said there: nobody could take it over
+            taken = {"bare": True}
         announced = Incoming(
             event=f"human:{incoming.event}",
             conversation=f"human:{incoming.conversation}",
@@ -304,9 +308,7 @@ class Receiver:
                 "thread": "",
                 "user": address["user"],
                 "own": True,
-                "take": incoming.conversation,
-                "permalink": [address["channel"], address.get("thread") or address.get("ts") or ""],
-                "about": f"{incoming.conversation}|{address['channel']}|{address.get('thread') or ''}",
+                **taken,
             },
         )
         await self._dispatcher.accept(
@@ -331,7 +333,7 @@ class Receiver:
                 address={"team": team, "user": str(event["user"])},
             )
             said = mrkdwn(readable(str(event.get("text") or ""), bot_user))
-            await self._pass_on(operator, channel, where, f"👤 <@{event['user']}>: {said}")
+            await self._pass_on(operator, channel, where, f"👤 <@{event['user']}>: {_with_files(said, _files(event))}")
         return True
 
     async def _pass_on(self, incoming: Incoming, channel: str, thread: str, text: str) -> None:
@@ -432,6 +434,23 @@ def _bot_user(body: Mapping[str, Any], event: Mapping[str, Any], context: Mappin
     if event.get("type") == "app_mention":
         given.append(mentioned(str(event.get("text") or "")))
     return str(next((one for one in given if one), ""))
+
+
+def _files(event: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(
+            str(file.get("name") or file["id"]),
+            str(file.get("url_private_download") or file.get("url_private") or ""),
+            int(file.get("size") or 0),
+        )
+        for file in event.get("files") or ()
+    )
+
+
+def _with_files(text: str, files: Sequence[Attachment]) -> str:
+    """What is passed on between a person and a human: the words, and where the files are, which each may open or ask for."""
+    named = [f"📎 <{one.reference}|{mrkdwn(one.name)}>" if one.reference else f"📎 {mrkdwn(one.name)}" for one in files]
+    return "\n".join(part for part in (text, *named) if part)
 
 
 def _conversation(team: str, channel: str, thread: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Message, ReplyParameters
@@ -13,6 +14,7 @@ from telegram.constants import ChatAction, ParseMode
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, TelegramError
 from telegram.ext import ExtBot
 
+from botkit.conversations.erase import erase
 from botkit.delivery import Attachment, Delivery, Inbox, button_data
 from botkit.engine import Engine
 from botkit.errors import AdapterError
@@ -20,7 +22,7 @@ from botkit.messages import Language, Reply, Source
 from botkit.phrases import phrase
 from botkit_telegram import html, words
 from botkit_telegram.config import TelegramConfig
-from botkit_telegram.errors import refused
+from botkit_telegram.errors import lacking, refused
 
 Result = TypeVar("Result")
 Rows = list[list[InlineKeyboardButton]]
@@ -85,7 +87,8 @@ class TelegramOutlet:
     async def finish(self, reply: Reply) -> None:
         """The whole reply, its first source named, with buttons for sources, rating, choices and a human."""
         if "forget" in self._address:
-            await asyncio.to_thread(self._context.engine.store.delete, sender=self._address["forget"])
+            store, home = self._context.engine.store, self._context.engine.settings.paths.home
+            await asyncio.to_thread(erase, partial(store.delete, sender=self._address["forget"]), store, home)
         if "forward" in self._address:
             await self._forward(*self._address["forward"])
             return
@@ -122,6 +125,12 @@ class TelegramOutlet:
         except BadRequest as error:
             raise AdapterError(
                 f"Telegram does not give it to me ({error.message}); files may have up to 20 MB"
+            ) from error
+        except InvalidToken as error:
+            if not lacking(error):
+                raise
+            raise AdapterError(
+                f"Telegram does not give it to me ({error.message}): it may have been deleted"
             ) from error
 
     @property

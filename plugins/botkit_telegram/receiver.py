@@ -88,6 +88,9 @@ class Receiver:
             return
         if not incoming.text and not incoming.attachments:
             if message.chat.type == Chat.PRIVATE and _is_content(message):
+                if self._config.human_chat and self._dispatcher.muted(incoming.conversation):
+                    await self._accept(incoming)  # a human sees pictures, and hears voices
+                    return
                 await self._say(incoming, words.TEXT_ONLY[self._language(message.from_user, "")])
             return
         await self._accept(incoming)
@@ -101,6 +104,9 @@ class Receiver:
 
     async def _edited(self, message: TelegramMessage) -> None:
         """Answered as it now reads where its answer has not begun; answered at all where it only now names the bot."""
+        if self._about_of(message) is not None:
+            await self._correct(message)
+            return
         incoming = self._incoming(message)
         if incoming is None or incoming.text.startswith("/"):
             return
@@ -217,12 +223,12 @@ class Receiver:
         return "zh" if user is not None and (user.language_code or "").startswith("zh") else "en"
 
     async def _say(self, incoming: Incoming, text: str, **address: Any) -> bool:
-        """Deliver the bot's own words in answer to a message."""
+        """Deliver the bot's own words in answer to a message, a command mostly: to a person who talks to a human, too."""
         answered = replace(
             incoming, text=incoming.text or "-", attachments=(), address={"rows": [], **incoming.address, **address}
         )
         reply = Reply(text, "chat", 1.0, incoming.conversation, answer=text, language=detect(text))
-        return await self._dispatcher.accept(answered, reply=reply)
+        return await self._dispatcher.accept(answered, reply=reply, even_muted=True)
 
     @property
     def _human_chat(self) -> int:
@@ -256,10 +262,8 @@ class Receiver:
 
     async def _from_operator(self, message: TelegramMessage) -> bool:
         """A reply in the chat for humans to what a person wrote: it goes to that person."""
-        if not self._config.human_chat or message.chat.id != self._human_chat or message.reply_to_message is None:
-            return False
-        about = self._inbox.noted(f"about:{message.chat.id}:{message.reply_to_message.message_id}")
-        if about is None or (message.text or "").startswith("/"):
+        about = self._about_of(message)
+        if about is None:
             return False
         conversation, chat, thread = about.split("|")
         operator = Incoming(
@@ -271,6 +275,29 @@ class Receiver:
         )
         await self._pass_on(operator, int(chat), "copy", "", thread=int(thread) if thread else None)
         return True
+
+    def _about_of(self, message: TelegramMessage) -> str | None:
+        """Whom a message is for: one that replies, in the chat for humans, to what a person wrote; None for any other."""
+        if not self._config.human_chat or message.chat.id != self._human_chat or message.reply_to_message is None:
+            return None
+        if (message.text or "").startswith("/"):
+            return None
+        return self._inbox.noted(f"about:{message.chat.id}:{message.reply_to_message.message_id}")
+
+    async def _correct(self, message: TelegramMessage) -> None:
+        """An operator mended what went to a person: so is the copy that the person got. One not yet sent goes as it is now."""
+        about = self._about_of(message)
+        posted = self._inbox.posted(f"copy:telegram:{self._bot.id}:{message.chat.id}:{message.message_id}")
+        if about is None or not posted:
+            return
+        chat, copy = int(about.split("|")[1]), int(posted[0])
+        if message.text is not None:
+            edit = self._bot.edit_message_text(message.text, chat, copy, entities=message.entities)
+        else:
+            edit = self._bot.edit_message_caption(
+                chat, copy, caption=message.caption, caption_entities=message.caption_entities
+            )
+        await self._quietly(edit)
 
     async def _pass_on(self, incoming: Incoming, chat: int, how: str, about: str, *, thread: int | None = None) -> None:
         passed = Incoming(

@@ -8,6 +8,7 @@ import pytest
 
 from botkit.delivery import Again, Attachment, Delivery, Dispatcher, Inbox, Incoming, Uploads, button_data, rate
 from botkit.delivery.access import AllowList
+from botkit.errors import AdapterError
 from botkit.messages import Reply
 from botkit.testing import ScriptedEngine
 from botkit.testing.conformance import until
@@ -319,3 +320,70 @@ def test_allow_lists() -> None:
     some = AllowList.of([7, "@Ada"])
     assert some.allows(7) and some.allows("x", "ada") and some.allows("7")
     assert not some.allows(8, None) and not some.allows()
+
+
+async def test_what_a_command_says_is_said_also_where_a_human_has_taken_over(make: Make, board: Board) -> None:
+    dispatcher = make()
+    dispatcher.mute("c", "Grace")
+    said = Reply("Forgotten.", "chat", 1.0, "c")
+    await dispatcher.accept(incoming("e1", "/forget"), reply=said, even_muted=True)
+    await dispatcher.accept(incoming("e2", "/other"), reply=said)
+    await dispatcher.idle()
+    assert list(board.posts.values()) == ["Forgotten."]
+
+
+async def test_a_question_deleted_while_the_platform_is_busy_is_not_answered(make: Make, board: Board) -> None:
+    dispatcher = make()
+    board.errors = [PlatformError("busy")] * 200
+    await dispatcher.accept(incoming("e1"))
+    await until(lambda: len(board.errors) < 200, "a first attempt")
+    assert dispatcher.deleted("e1")
+    await dispatcher.idle()
+    assert not board.posts and board.errors and board.notices == ["withdrawn"]
+
+
+async def test_files_are_taken_in_once_also_where_the_answer_was_cut_off(
+    make: Make, board: Board, engine: ScriptedEngine
+) -> None:
+    board.files["ref"] = b"# Menu"
+    engine.gate.clear()
+    first = make(uploads=Uploads(enabled=True))
+    await first.accept(Incoming("e1", "c", "ada", "and?", attachments=(Attachment("menu.md", "ref", 6),)))
+    await until(lambda: engine.started, "an answer under way")
+    await first.drain(0.0)
+    engine.gate.set()
+    second = make(uploads=Uploads(enabled=True))
+    await second.resume()
+    await second.idle()
+    assert len(board.notices) == 1 and len(engine.knowledge.ingested) == 1
+    assert list(board.posts.values()) == ["You said: and?"]
+
+
+async def test_messages_wait_for_an_inbox_that_cannot_be_written_and_are_answered_after(
+    make: Make, board: Board, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = make()
+    dispatcher.mend_wait_s = 0.01
+    full, failures = True, 0
+
+    def unless_full(name: str) -> Callable[..., object]:
+        method = getattr(dispatcher.inbox, name)
+
+        def call(*arguments: object) -> object:
+            nonlocal failures
+            if full:
+                failures += 1
+                raise AdapterError("inbox.sqlite: disk I/O error.")
+            return method(*arguments)
+
+        return call
+
+    for name in ("done", "fail", "find"):
+        monkeypatch.setattr(dispatcher.inbox, name, unless_full(name))
+    for event in ("e1", "e2", "e3"):
+        await dispatcher.accept(incoming(event))
+    await until(lambda: failures > 3, "some attempts")
+    full = False
+    await dispatcher.idle()
+    assert list(board.posts.values()) == ["You said: e1", "You said: e2", "You said: e3"]
+    assert "disk I/O error" in caplog.text and not dispatcher.inbox.waiting()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import time
@@ -14,6 +15,7 @@ from aiohttp import web
 from botkit_slack import SlackAdapter, SlackConfig
 from botkit_slack.receiver import COMMAND, EVENTS, SHORTCUT
 from botkit_slack.workspaces import Workspaces, manifest
+from pydantic import ValidationError
 from slack_sdk.oauth.installation_store import Installation
 
 from botkit.errors import AdapterError
@@ -256,6 +258,16 @@ async def test_a_deleted_question_takes_its_answer_with_it(start: Start) -> None
     await until(lambda: not service.platform.shown(), "the answer taken back")
 
 
+async def test_a_deleted_question_with_replies_below_is_one_too(start: Start) -> None:
+    service = await start(pieces=20, pause_s=0.15)
+    message = await service.platform.say("a question of some length that is deleted in mid-answer")
+    await until(lambda: service.platform.shown(), "an answer begun")
+    await fake(service).delete(message, tombstone=True)
+    await until(lambda: not service.platform.shown(), "the answer taken back")
+    await service.quiet()
+    assert len(service.engine.heard) == 1
+
+
 # ---------------------------------------------------------------------------------------- who, where, what
 
 
@@ -288,6 +300,27 @@ async def test_a_file_is_read_where_allowed(start: Start) -> None:
     assert path.read_bytes() == b"# Manual" and tags == ("sent",)
     await slack.say("", files=[slack.file("big.txt", b"x" * 2000)])
     await service.answers("big.txt is too large")
+
+
+async def test_a_file_that_is_gone_is_told_and_holds_up_nothing(start: Start) -> None:
+    service = await start(settings={"uploads": {"enabled": True}})
+    slack = fake(service)
+    gone = slack.file("manual.md", b"# Manual")
+    slack.files.clear()
+    await slack.say("what does it say", files=[gone])
+    await service.answers("could not read manual.md", "(404)", "You said: what does it say")
+    assert not service.engine.knowledge.ingested
+
+
+async def test_a_busy_server_is_waited_out_and_its_address_is_in_no_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = await start()
+    fake(service).busy_responses = 1
+    await fake(service).command("/ask", "how long")
+    await whispered(service, "You said: how long")
+    assert logging.getLogger("botkit").level == logging.NOTSET, "Slack's library leaves botkit's log alone"
+    assert "Slack answers 503" in caplog.text and "/response/" not in caplog.text
 
 
 async def test_the_token_goes_to_slack_only(start: Start) -> None:
@@ -430,6 +463,10 @@ async def test_sources_and_rating(start: Start) -> None:
     await whispered(service, "no longer stored")
 
 
+def hand_over(message: Message) -> str | Reply:
+    return Reply("-", "hand_off", 1.0, message.conversation) if "human" in message.text else f"You said: {message.text}"
+
+
 def ask_back(message: Message) -> str | Reply:
     if message.text != "which":
         return f"You said: {message.text}"
@@ -516,6 +553,38 @@ async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) ->
     assert len(service.engine.heard) == 1
 
 
+async def test_files_are_carried_to_the_humans_and_back(start: Start) -> None:
+    service = await start(settings={"human_channel": HUMANS}, answer=ask_back)
+    await service.platform.say("which")
+    [shown] = await service.answers("Which do you mean?")
+    await fake(service).press(shown.id, "Talk to a human")
+    key = await announced(service)
+    await fake(service).press(key, "Take over", person="bob")
+    await service.answers("has taken over this conversation")
+    slack = fake(service)
+    await slack.say("", files=[slack.file("screenshot.png", b"x")])
+    passed = await until(
+        lambda: [one for one in slack.in_channel(HUMANS) if "screenshot.png" in one.text],
+        "the person's file in the thread",
+    )
+    assert f"📎 <http://127.0.0.1:{slack.port}/files/F0|screenshot.png>" in json.dumps(
+        passed[0].blocks, ensure_ascii=False
+    )
+    thread = key.split(":")[1]
+    await slack.say("", person="bob", channel=HUMANS, thread=thread, files=[slack.file("label.pdf", b"x")])
+    await service.answers("label.pdf", person="ada")
+
+
+async def test_who_asks_with_a_command_is_announced_and_not_taken_over(start: Start) -> None:
+    service = await start(settings={"human_channel": HUMANS}, answer=hand_over)
+    await fake(service).command("/ask", "a human please")
+    key = await announced(service)
+    assert "would like to talk to a human" in fake(service).message(key).text
+    assert all(block["type"] != "actions" for block in fake(service).message(key).blocks)
+    await fake(service).command("/ask", "and this")
+    await whispered(service, "You said: and this")
+
+
 async def test_only_the_channel_for_humans_can_take_over(start: Start) -> None:
     service = await start(settings={"human_channel": HUMANS})
     await service.platform.say("hello")
@@ -585,6 +654,11 @@ async def test_a_workspace_of_an_organisation_is_known_after_a_restart(tmp_path:
 # ---------------------------------------------------------------------------------------- what goes wrong
 
 
+def test_a_channels_name_is_no_id() -> None:
+    with pytest.raises(ValidationError, match="C0123ABCD"):
+        SlackConfig(human_channel="#support")
+
+
 async def serve(section: dict[str, Any], home: Path) -> str:
     """What an adapter says that cannot start."""
     engine = ScriptedEngine(home)
@@ -606,6 +680,7 @@ async def serve(section: dict[str, Any], home: Path) -> str:
         ({"mode": "http"}, "adapters.slack.signing_secret"),
         ({"bot_token": "", "client_id": "1.2", "client_secret": "s"}, "adapters.slack.mode"),
         ({"bot_token": "", "client_id": "1.2"}, "adapters.slack.client_secret"),
+        ({"client_id": "1.2", "client_secret": "s"}, "adapters.slack.client_id"),
         ({"api_url": "http://127.0.0.1:9/"}, "adapters.slack.api_url"),
     ],
 )

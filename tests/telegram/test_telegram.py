@@ -13,6 +13,7 @@ from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
 from botkit.testing.telegram import BOT_ID, GROUP, USERNAME, FakeTelegram
+from botkit.training.improve import propose, write_proposals
 from tests.telegram.conftest import SOURCE, Start
 
 
@@ -86,6 +87,28 @@ async def test_forget_deletes_what_the_person_said_and_was_told(start: Start) ->
     await service.answers("I have deleted")
     kept = [turn["text"] for turn in service.engine.store.export()]
     assert kept and not any("Ada" in text for text in kept)
+
+
+async def test_forget_drops_what_was_to_be_learnt_and_is_obeyed_while_a_human_talks(start: Start) -> None:
+    service = await start(settings={"human_chat": GROUP}, sources=[SOURCE])
+    await service.platform.say("my name is Ada, how long")
+    [shown] = await service.answers("my name is Ada")
+    await fake(service).press(shown.id, "👍")
+    await until(lambda: fake(service).alerts, "the rating is acknowledged")
+    store, folder = service.engine.store, service.engine.settings.paths.home / "improve"
+    turns = [
+        {**turn, "sources": [{**one, "span": one["passage"]} for one in turn.get("sources") or ()]}
+        for turn in store.export()
+    ]
+    write_proposals(folder, propose(turns))
+    assert "Ada" in (folder / "proposals.jsonl").read_text(encoding="utf-8")
+    await service.platform.say("/human")
+    [announced] = await service.answers("would like to talk to a human", place="channel")
+    await fake(service).press(announced.id, "Take over", person="bob")
+    await service.answers("Bob has taken over this conversation")
+    await service.platform.say("/forget")
+    await service.answers("I have deleted", place="direct")
+    assert not list(store.export()) and "Ada" not in (folder / "proposals.jsonl").read_text(encoding="utf-8")
 
 
 async def test_a_command_for_another_bot_is_left_to_it(start: Start) -> None:
@@ -198,6 +221,14 @@ async def test_a_document_is_left_alone_otherwise(start: Start) -> None:
     assert not service.engine.knowledge.ingested and "getFile" not in methods(service)
 
 
+async def test_a_document_that_is_gone_is_told_and_the_question_answered(start: Start) -> None:
+    service = await start(settings={"uploads": {"enabled": True}})
+    fake(service).lost_files = True
+    await fake(service).send_document("manual.md", b"# Manual", caption="what does it say")
+    await service.answers("could not read manual.md", "You said: what does it say")
+    assert not service.engine.knowledge.ingested
+
+
 async def test_a_sticker_gets_a_hint(start: Start) -> None:
     service = await start()
     await fake(service).send_sticker()
@@ -304,6 +335,26 @@ async def test_a_human_takes_over_and_gives_back(start: Start) -> None:
     await service.answers("I am answering here again")
     await service.platform.say("and now")
     await service.answers("You said: and now")
+
+
+async def test_pictures_reach_the_human_and_what_the_human_mends_reaches_the_person(start: Start) -> None:
+    service = await start(settings={"human_chat": GROUP})
+    await service.platform.say("/human")
+    [announced] = await service.answers("would like to talk to a human", place="channel")
+    await fake(service).press(announced.id, "Take over", person="bob")
+    await service.answers("Bob has taken over this conversation")
+    await fake(service).send_sticker()
+    await until(lambda: "forwardMessage" in methods(service), "the sticker is passed on")
+    assert service.said("text and documents only") == 0
+    await service.platform.say("what does it cost")
+    await service.answers("what does it cost", place="channel")
+    passed_on = next(one for one in service.platform.shown("channel") if one.text == "what does it cost")
+    sent = await service.platform.say("it costs 10", person="bob", place="channel", reply_to=passed_on.id)
+    await service.answers("it costs 10", place="direct")
+    await service.platform.edit(sent, "it costs 100")
+    await service.answers("it costs 100", place="direct")
+    await service.quiet()
+    assert not service.engine.heard and service.said("it costs 10", place="direct") == 1
 
 
 async def test_only_the_human_chat_can_take_over(start: Start) -> None:
