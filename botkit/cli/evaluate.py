@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the models and the whole bot.")
 Example = TypeVar("Example")
 
+
+def _writable(path: Path | None) -> Path | None:
+    """The path of an output file; raises `DataError`, before anything is measured, where no file can be written there."""
+    if path is not None:
+        folder = next(above for above in path.absolute().parents if above.exists())
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            why = "it is a folder" if path.is_dir() else f"{folder} is no folder that may be written to"
+            raise DataError(f"{path}: cannot be written: {why}. Nothing was measured.")
+    return path
+
+
 DataOption = Annotated[
     Path, typer.Option("--data", help="The file to measure on; it may be gzipped.", show_default=False)
 ]
@@ -40,7 +52,11 @@ ModelOption = Annotated[
 ]
 PredictionsOption = Annotated[
     Path | None,
-    typer.Option("--predictions", help="Write what came of each example to this file, for compare and report."),
+    typer.Option(
+        "--predictions",
+        help="Write what came of each example to this file, for compare and report.",
+        callback=_writable,
+    ),
 ]
 IntervalsOption = Annotated[
     bool, typer.Option("--intervals", help="Give each figure its 95 % bootstrap interval (extra train).")
@@ -49,7 +65,8 @@ SlicesOption = Annotated[
     bool, typer.Option("--slices", help="Also by language, length, question word and the like: where it is weak.")
 ]
 FailuresOption = Annotated[
-    Path | None, typer.Option("--failures", help="Write what went wrong to this file, as JSON lines.")
+    Path | None,
+    typer.Option("--failures", help="Write what went wrong to this file, as JSON lines.", callback=_writable),
 ]
 
 

@@ -362,3 +362,14 @@ def test_a_row_may_have_data_for_a_title(tmp_path: Path) -> None:
     file = tmp_path / "d.jsonl"
     file.write_text('{"title": "data", "question": "Who?", "context": "Ann.", "answers": []}', encoding="utf-8")
     assert [example.title for example in read_reading(file)] == ["data"]
+
+
+@pytest.mark.parametrize("option", ["--predictions", "--failures"])
+def test_where_no_file_can_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (tmp_path / "a-file").write_text("", encoding="utf-8")
+    for out in (tmp_path, tmp_path / "a-file" / "out.jsonl"):
+        with pytest.raises(SystemExit):
+            main(["evaluate", "qa", "--data", str(tmp_path / "no-such-data.jsonl"), option, str(out)])
+        assert f"{out}: cannot be written" in " ".join(capsys.readouterr().err.split())
