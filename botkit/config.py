@@ -78,7 +78,7 @@ class GeneratorConfig(Section):
     repetition_penalty: float = Field(1.1, ge=1, le=2)
     max_new_tokens: int = Field(80, ge=1, le=4096)
     stop: list[str] = Field(default_factory=list)
-    seed: int | None = Field(None, description="Set it for the same words every time.")
+    seed: int | None = Field(None, ge=0, description="Set it for the same words every time.")
 
 
 class ModelsConfig(Section):
@@ -536,13 +536,23 @@ def masked(values: Any, name: str = "") -> Any:
         return {key: masked(value, str(key)) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
         return [masked(value) for value in values]
-    return _without_credentials(str(values)) if isinstance(values, (Path, str)) else values
+    return without_credentials(str(values)) if isinstance(values, (Path, str)) else values
 
 
-def _without_credentials(text: str) -> str:
+def without_credentials(text: str) -> str:
     """The text with the password of a URL, and the path of a web hook (which is its secret), as asterisks."""
     text = re.sub(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)", rf"\1:{_MASK}", text)
     return re.sub(r"(https?://hooks\.[^/\s]+/)\S+", rf"\1{_MASK}", text)
 
 
-__all__ = ["Config", "ConfigFile", "Paths", "Section", "Settings", "load_settings", "masked", "shown"]
+__all__ = [
+    "Config",
+    "ConfigFile",
+    "Paths",
+    "Section",
+    "Settings",
+    "load_settings",
+    "masked",
+    "shown",
+    "without_credentials",
+]

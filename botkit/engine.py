@@ -480,13 +480,14 @@ class Engine:
 
     # ---- around the turns -----------------------------------------------------------------------------------------
 
-    async def warm_up(self, *, chat: bool = True) -> None:
+    async def warm_up(self, *, chat: bool = True, documents: bool = True) -> None:
         """Load the models and open the knowledge, all at once, so that the first answer does not wait.
 
-        Without `chat` the generator is left for when it is needed.
+        Without `chat` the generator is left for when it is needed; without `documents` the knowledge is left to whoever prepares it.
         """
         parts = self.parts
-        loads: list[Callable[[], object]] = [parts.reader, parts.encoder, parts.sentiment, self.knowledge.prepare]
+        loads: list[Callable[[], object]] = [parts.reader, parts.encoder, parts.sentiment]
+        loads += [self.knowledge.prepare] if documents else []
         loads += [parts.small_talk, parts.calibration, self._expire, *([parts.generator] if chat else [])]
         await asyncio.gather(*(self._run(load) for load in loads))
 

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from botkit.messages import Language
+from botkit.messages import Language, Reply
 from botkit.sentences import boundaries, trim
 
 LONGEST_QUERY = 1_000
@@ -130,6 +130,17 @@ def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
     while right > end and text[right - 1].isspace():
         right -= 1
     return left, right
+
+
+def answer_in_reply(reply: Reply) -> int:
+    """Where the answer stands in the text of a reply, which is its sentence; -1 where it does not."""
+    if reply.sources:
+        source = reply.sources[0]
+        start, end = source.start - source.passage_start, source.end - source.passage_start
+        at = start - enclosing_sentence(source.passage, start, end)[0]
+        if at >= 0 and reply.text.startswith(reply.answer, at):
+            return at
+    return reply.text.find(reply.answer)
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ import typer
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, chosen, language_of, print_json
 from botkit.messages import Message, Reply, Source, new_id
+from botkit.text import answer_in_reply
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -76,7 +77,7 @@ def rendered(reply: Reply) -> list[RenderableType]:
 
     said = Text(reply.text)
     if reply.route == "answer" and reply.answer and reply.answer != reply.text:
-        at = reply.text.find(reply.answer)
+        at = answer_in_reply(reply)
         if at >= 0:
             said.stylize("bold", at, at + len(reply.answer))
     parts: list[RenderableType] = [said]

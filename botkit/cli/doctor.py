@@ -16,6 +16,7 @@ import typer
 from botkit import __version__
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.config import without_credentials
 from botkit.errors import BotkitError
 from botkit.extras import CORE, EXTRAS, install_line, installed, missing_extras
 
@@ -114,7 +115,7 @@ def _home(settings: Settings) -> list[Finding]:
 
 def _models(settings: Settings) -> list[Finding]:
     from botkit.models.manifest import ROLES, check_digest
-    from botkit.models.registry import describe_model
+    from botkit.models.registry import check_model, describe_model
 
     models = settings.config.models
     chosen = (models.encoder, models.reader, models.sentiment, models.generator.model)
@@ -122,14 +123,14 @@ def _models(settings: Settings) -> list[Finding]:
     for role, name in zip(ROLES, chosen, strict=True):
         try:
             info = describe_model(name, role, settings.paths)
+            check_model(info, role, name)
             if info.form == "onnx" and info.folder:
                 check_digest(info.folder)
         except BotkitError as error:
             findings.append(Finding(f"model {role}", "problem", str(error), f"botkit models use {role} builtin"))
             continue
-        where = (
-            f"{info.folder}, {info.size / 1e6:.1f} MB" if info.folder else models.generator.base_url or "api.openai.com"
-        )
+        endpoint = without_credentials(models.generator.base_url) or "api.openai.com"
+        where = f"{info.folder}, {info.size / 1e6:.1f} MB" if info.folder else endpoint
         findings.append(Finding(f"model {role}", "ok", f"{name} ({info.form}; {where})"))
     return findings
 
@@ -211,10 +212,10 @@ def _question(settings: Settings) -> list[Finding]:
     async def ask() -> tuple[Reply | None, float]:
         engine = engine_from(settings)
         try:
+            await engine.warm_up()
             documents = engine.knowledge.documents()
             if not documents:
                 return None, 0.0
-            await engine.warm_up()
             begun = time.perf_counter()
             question = f"What is {documents[0].title} about?"
             reply = await engine.answer(Message(question, conversation="doctor", sender="doctor"))

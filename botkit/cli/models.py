@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, choose, fetch and export models.")
 RoleArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(ROLES)}.", show_default=False)]
-_MODEL_FILES: Final = ("botkit.json", "config.json", "modules.json", "adapter_config.json")
-"""One of them lies in each folder that botkit, transformers, sentence-transformers or peft can load."""
 _KEYS: Final[dict[Role, tuple[str, ...]]] = {
     "encoder": ("models", "encoder"),
     "reader": ("models", "reader"),
@@ -116,19 +116,14 @@ def use(
     home: HomeOption = None,
 ) -> None:
     """Write the choice of a model into the configuration file; everything else in it stays as it is."""
-    from botkit.models.registry import BUILTIN, ENDPOINT, describe_model, model_folder
+    from botkit.models.registry import ENDPOINT, check_model, describe_model
 
     settings = settings_from(config, home)
     wanted = _role(role)
     if name.startswith(ENDPOINT) and wanted != "generator":
         raise ConfigError(f"{name}: only the generator can be an endpoint.")
-    if name != BUILTIN and not name.startswith(ENDPOINT):
-        folder = model_folder(name, wanted, settings.paths)
-        if not any((folder / file).is_file() for file in _MODEL_FILES):
-            raise ModelError(f"{folder}: holds no model: there is neither {' nor '.join(_MODEL_FILES)} in it.")
     info = describe_model(name, wanted, settings.paths)
-    if info.roles and wanted not in info.roles:
-        raise ModelError(f"{name}: this model is for the role {' or '.join(info.roles)}, not {wanted}.")
+    check_model(info, wanted, name)
     file = settings.source or settings.paths.config
     stored = str(Path(name).expanduser().absolute()) if info.folder and Path(name).is_dir() else name
     write_setting(file, _KEYS[wanted], stored)
@@ -309,6 +304,7 @@ def write_setting(file: Path, key: tuple[str, ...], value: str) -> None:
 
     from botkit.config import load_settings
 
+    file = file.resolve()  # what a link stands for is written, not the link
     yaml = YAML()
     yaml.preserve_quotes = True
     try:
@@ -324,12 +320,18 @@ def write_setting(file: Path, key: tuple[str, ...], value: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(".new.yaml")
     try:
-        with new.open("w", encoding="utf-8") as stream:
+        with open(new, "w", encoding="utf-8", opener=_private) as stream:
             yaml.dump(values, stream)
+        if file.is_file():
+            shutil.copymode(file, new)
         load_settings(new)
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _role(name: str) -> Role:

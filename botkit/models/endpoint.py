@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from botkit.config import without_credentials
 from botkit.errors import GeneratorError, MissingExtraError
 from botkit.messages import Language, Turn
 from botkit.models import Sampling
@@ -36,9 +37,10 @@ class OpenAIGenerator:
         self.name = f"openai:{model}"
         self._openai = openai
         self._model = model
-        self._where = base_url or "https://api.openai.com/v1"
+        address = base_url or "https://api.openai.com/v1"
+        self._where = without_credentials(address)
         self._system_prompt = system_prompt
-        self._client = openai.OpenAI(base_url=self._where, api_key=api_key or "none", timeout=timeout_s, max_retries=2)
+        self._client = openai.OpenAI(base_url=address, api_key=api_key or "none", timeout=timeout_s, max_retries=2)
 
     def stream(
         self,
@@ -69,7 +71,9 @@ class OpenAIGenerator:
             )
             with chunks:
                 for chunk in chunks:
-                    if chunk.choices and (piece := chunk.choices[0].delta.content):
+                    choices = getattr(chunk, "choices", None)  # some gateways send chunks without any of these
+                    piece = getattr(getattr(choices[0], "delta", None), "content", None) if choices else None
+                    if isinstance(piece, str) and piece:
                         yield piece
 
     def _explained(self) -> _EndpointErrors:

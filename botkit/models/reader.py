@@ -11,6 +11,7 @@ model sees more of a few sentences than of a long passage, and errs differently 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ Logits: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 CLOSER_LOOKS: Final = 4
 """Spans, of all passages, that are looked at again."""
 
+_FIRST_MARK: Final = "\u02ff"
 _WORD: Final = re.compile(r"[^\W_㐀-鿿豈-﫿぀-ヿ가-힣]+")
 """A run of letters and digits of a script that puts blanks between words."""
 
@@ -166,10 +168,10 @@ class ExtractiveReader:
         for number, (passage, whole) in enumerate(zip(passages, wholes, strict=True)):
             if not len(whole):
                 continue
-            inside = inside_words(passage)
+            letters = Letters.of(passage)
             whole.truncate(room, stride=min(self._stride, room // 2))
             for part in (whole, *whole.overflowing):
-                yield Window.of(number, self._tokenizer.post_process(asked, part), inside)
+                yield Window.of(number, self._tokenizer.post_process(asked, part), part.offsets, letters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +190,17 @@ class Window:
     may_end: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, passage: int, encoding: Encoding, inside: NDArray[np.bool_]) -> Window:
-        """Describe one encoded pair; `inside` is `inside_words` of its passage."""
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    def of(cls, passage: int, encoding: Encoding, offsets: Sequence[tuple[int, int]], letters: Letters) -> Window:
+        """Describe one encoded pair, whose second part has these `offsets` in the passage.
+
+        The pair has offsets of its own, from which a byte-level tokenizer (RoBERTa's) has taken each word's blank a second time.
+        """
         of_passage = np.array([part == 1 for part in encoding.sequence_ids])
-        # the question's tokens have offsets of their own, which mean nothing here
-        starts, ends = np.where(of_passage, offsets.T, 0)
-        readable = of_passage & (ends > starts)
+        places = np.zeros((len(encoding), 2), dtype=np.int64)
+        places[of_passage] = offsets
+        starts, ends = places[:, 0], letters.after_marks[places[:, 1]]
+        readable = of_passage & (places[:, 1] > starts)
+        inside = letters.inside
         return cls(passage, encoding, starts, ends, readable & ~inside[starts], readable & ~inside[ends])
 
 
@@ -245,12 +251,31 @@ class Grid:
     no_answer_score: float
 
 
-def inside_words(passage: str) -> NDArray[np.bool_]:
-    """Which offsets of a passage fall between two letters of one word; shape (len(passage) + 1,)."""
-    inside = np.zeros(len(passage) + 1, dtype=np.bool_)
-    for word in _WORD.finditer(passage):
-        inside[word.start() + 1 : word.end()] = True
-    return inside
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Where the words of a passage may be cut: arrays of shape (len(passage) + 1,), by offset.
+
+    `inside` tells which offsets fall between two letters of one word, or between a letter and its accents; `after_marks` where the
+    accents end that begin at an offset, which is the offset itself mostly.
+    """
+
+    inside: NDArray[np.bool_]
+    after_marks: Integers
+
+    @classmethod
+    def of(cls, passage: str) -> Letters:
+        """Those of a passage."""
+        inside = np.zeros(len(passage) + 1, dtype=np.bool_)
+        for word in _WORD.finditer(passage):
+            inside[word.start() + 1 : word.end()] = True
+        after = np.arange(len(passage) + 1)
+        if not passage.isascii():
+            for at in range(len(passage) - 1, 0, -1):
+                if passage[at] > _FIRST_MARK and unicodedata.category(passage[at])[0] == "M":
+                    after[at] = after[at + 1]
+                    inside[at] = True
+                    inside[after[at]] |= _WORD.match(passage, int(after[at])) is not None
+        return cls(inside, after)
 
 
 def score_window(start: Logits, end: Logits, window: Window, longest: int) -> Grid:

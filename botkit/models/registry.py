@@ -32,6 +32,10 @@ _OLD_WEIGHTS: Final = "*.bin"
 Form = Literal["onnx", "transformers", "endpoint", "broken"]
 
 
+_MODEL_FILES: Final = ("botkit.json", "config.json", "modules.json", "adapter_config.json")
+"""One of them lies in each folder that botkit, transformers, sentence-transformers or peft can load."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """One model that can be chosen. `size` is in bytes, 0 for an endpoint; `roles` are those it can be used for."""
@@ -44,6 +48,14 @@ class ModelInfo:
     title: str = ""
     licence: str = ""
     languages: tuple[str, ...] = ()
+
+
+def check_model(info: ModelInfo, role: Role, name: str) -> None:
+    """Raise `ModelError` where what is called `name` holds no model, or one for another role."""
+    if info.folder is not None and not any((info.folder / file).is_file() for file in _MODEL_FILES):
+        raise ModelError(f"{info.folder}: holds no model: there is neither {' nor '.join(_MODEL_FILES)} in it.")
+    if info.roles and role not in info.roles:
+        raise ModelError(f"{name}: this model is for the role {' or '.join(info.roles)}, not {role}.")
 
 
 def load_encoder(config: ModelsConfig, paths: Paths) -> Encoder:

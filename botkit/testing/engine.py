@@ -66,7 +66,7 @@ class ScriptedEngine:
         self._held = text
         self.gate.clear()
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, *, chat: bool = True, documents: bool = True) -> None:
         """Nothing to load."""
 
     async def respond(self, message: Message) -> AsyncGenerator[Event, None]:

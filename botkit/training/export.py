@@ -274,6 +274,8 @@ def export(
     source = base_folder(str(model_folder))
     model, tokenizer_file, config = _load(role, source)
     pooling = pooling_of(Path(source)) if role == "encoder" else ""
+    if role == "encoder":
+        config["hidden_size"] = model.config.hidden_size  # DistilBERT's file calls it "dim"
     if role == "generator" and config.get("model_type") != "gpt2":
         raise ModelError(
             f"{model_folder}: only the GPT-2 models of `botkit.training.generator` can be exported. Use this one as it is "
@@ -331,7 +333,17 @@ def positions(config: dict[str, Any]) -> int:
 
 
 def pooling_of(folder: Path) -> str:
-    """How a sentence-transformers folder pools: "mean" or "cls"; a plain encoder is mean-pooled."""
+    """How a sentence-transformers folder pools: "mean" or "cls"; a plain encoder is mean-pooled.
+
+    Raises `ModelError` where something follows the pooling that an export would leave out.
+    """
+    modules = folder / "modules.json"
+    if modules.is_file():
+        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in json.loads(modules.read_text(encoding="utf-8"))]
+        if others := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
+            raise ModelError(
+                f"{folder}: has {', '.join(others)} besides transformer and pooling, which cannot be exported."
+            )
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"

@@ -81,12 +81,17 @@ class TerminalAdapter:
                 await app.leave()
                 await running
                 raise
+        if app.return_code:  # Textual has shown what it died of
+            raise SystemExit(app.return_code)
 
 
 def has_screen() -> bool:
     """Whether all ends are a terminal that can move its cursor; Textual draws on standard error."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    return all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") not in (
+        "dumb",
+        "",
+    )
 
 
 def has_light_background(environment: Mapping[str, str] = os.environ) -> bool:

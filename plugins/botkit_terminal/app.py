@@ -144,6 +144,7 @@ class ChatApp(App[None]):
         self.conversation.anchor()
         self._say(bot.greeting or phrase("greeting", self._session.speaks), "bot")
         self.prompt.focus()
+        self.sources.show((), self._session.speaks)
         self._recall()
         self.call_after_refresh(self._load)  # threads that import and load would hold up the first picture
 
@@ -208,7 +209,7 @@ class ChatApp(App[None]):
         """Read the documents and load the models; the person may write meanwhile."""
         engine = self._session.engine
         try:
-            await asyncio.gather(self._prepare(), engine.warm_up())
+            await asyncio.gather(self._prepare(), engine.warm_up(documents=False))
             self._models_loaded = True
             await self._count_documents()
         except BotkitError as error:
@@ -455,6 +456,8 @@ class ChatApp(App[None]):
                     lines = explanation(session.last, language) if session.last else []
                     self._say("\n".join(lines) or word("nothing_to_explain", language), "note")
                 case "sources":
+                    self._mark(None)
+                    self.sources.show(session.last.sources if session.last else (), session.speaks)
                     self._cover(True)
                     if self.has_class("narrow"):
                         self.sources.focus()
@@ -500,8 +503,8 @@ class ChatApp(App[None]):
         if self._models_loaded:
             await self._count_documents()
 
-    async def _rate(self, rating: Literal[1, -1], note: str) -> None:
-        kept = asyncio.create_task(self._session.rate(rating, note))
+    async def _rate(self, rating: Literal[1, -1], note: str, reply: Reply | None = None) -> None:
+        kept = asyncio.create_task(self._session.rate(rating, note, reply))
         self._ratings.add(kept)
         kept.add_done_callback(self._ratings.discard)
         rated = await asyncio.shield(kept)
@@ -516,7 +519,7 @@ class ChatApp(App[None]):
             choices = [(info.id, f"{info.last_at.astimezone():%d %b %H:%M}  {one_line(info.title)}") for info in infos]
 
             async def narrowed(typed: str) -> Choices:
-                return [choice for choice in choices if typed.casefold() in choice[1].casefold()]
+                return [choice for choice in choices if typed.casefold() in choice[1].casefold()][:_LISTED]
 
             conversation = await self._choose("conversations", narrowed)
         if conversation:
@@ -603,13 +606,14 @@ class ChatApp(App[None]):
         chosen: Literal[1, -1] = 1 if rating > 0 else -1
         language = self._session.speaks
         with self._told():
-            if self._session.last is None:
+            rated = self._session.last  # another reply may come while the note is typed
+            if rated is None:
                 self.notify(word("nothing_to_rate", language), severity="warning")
                 return
             title = word("what_good" if chosen > 0 else "what_wrong", language)
             note = await self.push_screen_wait(Line(title, language, placeholder=word("optional", language)))
             if note is not None:
-                await self._rate(chosen, note)
+                await self._rate(chosen, note, rated)
 
     def action_new(self) -> None:
         """Start a new conversation."""
@@ -650,6 +654,10 @@ class ChatApp(App[None]):
         """Switch between dark and light."""
         self._dark = not self._dark
         self.theme = _THEMES[0 if self._dark else 1].name
+
+
+_LISTED: Final = 50
+"""Conversations that are listed at a time; typing narrows them down."""
 
 
 class _Progress:

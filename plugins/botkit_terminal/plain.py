@@ -63,11 +63,13 @@ class PlainChat:
         self._session = session
         self._as_json = as_json
         # not sys.stdin.buffer: its lock, held by a reading thread, would make the interpreter fail at exit
-        self._source = source or io.FileIO(sys.stdin.fileno(), "rb", closefd=False)
+        typed = sys.stdin  # None where it was closed before the start
+        self._source = source or (io.FileIO(typed.fileno(), "rb", closefd=False) if typed else io.BytesIO())
         self._target = target or sys.stdout
         if isinstance(self._target, io.TextIOWrapper):
             self._target.reconfigure(encoding="utf-8" if as_json else None, errors="replace")
-        self._prompts = not as_json and (sys.stdin.isatty() if prompts is None else prompts)
+        self._leaving = threading.Event()
+        self._prompts = not as_json and (bool(typed and typed.isatty()) if prompts is None else prompts)
 
     async def run(self) -> None:
         """Go on until the input ends or the person leaves."""
@@ -79,9 +81,13 @@ class PlainChat:
                 self._say("")  # the shell's prompt begins a line of its own
             raise
         finally:
+            self._leaving.set()
             warming.cancel()
 
     async def _talk(self) -> None:
+        if not self._as_json:
+            with contextlib.suppress(BotkitError):  # told by the first answer
+                await self._session.resume()
         if self._prompts:
             self._say(word("plain_hello", self._session.speaks))
         lines = _lines(self._source)
@@ -113,15 +119,21 @@ class PlainChat:
         engine = self._session.engine
         told = threading.Event()
 
-        def show(_: Progress) -> None:
+        def show(step: Progress) -> None:
+            self._stop_reading(step)
             if self._prompts and not told.is_set():
                 told.set()
                 sys.stderr.write(word("first_time", self._session.speaks) + "\n")
 
         try:
-            await asyncio.gather(self._prepare(show), engine.warm_up())
+            await asyncio.gather(self._prepare(show), engine.warm_up(documents=False))
         except BotkitError as error:
             logger.info("warming up: %s", error)
+
+    def _stop_reading(self, _: Progress) -> None:
+        """What a reading of documents calls, in its own thread, at every step: nobody waits for it any more."""
+        if self._leaving.is_set():
+            raise BotkitError("the chat has ended")
 
     async def _prepare(self, show: Callable[[Progress], None]) -> None:
         async with self._session.reading:
@@ -156,7 +168,7 @@ class PlainChat:
             case "ingest":
                 path = session.existing(command.argument)
                 async with session.reading:
-                    report = await session.ingest(path)
+                    report = await session.ingest(path, self._stop_reading)
                 self._say(ingested(report, language))
             case "lang":
                 session.set_language(command.argument)

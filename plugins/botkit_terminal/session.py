@@ -41,6 +41,7 @@ COMMANDS: Final = {
 }
 """Each command and what may follow it; `word("do_NAME")` says what it does."""
 
+_ALL: Final = 100_000
 _COMMAND: Final = re.compile(r"(?s)^[/／]\s*([^\W\d_]+)(?:\s+(.*)|)$")
 _CHINESE: Final = {word(f"name_{name}", "zh"): name for name in COMMANDS}
 
@@ -137,8 +138,8 @@ class Session:
         return await self.resume()
 
     async def conversations(self) -> list[ConversationInfo]:
-        """This person's conversations, the latest first."""
-        return await asyncio.to_thread(self.engine.store.conversations, sender=self._sender)
+        """All of this person's conversations, the latest first."""
+        return await asyncio.to_thread(self.engine.store.conversations, sender=self._sender, limit=_ALL)
 
     async def search(self, words: str) -> list[StoredTurn]:
         """What was said before with these words in it, the latest first."""
@@ -156,11 +157,11 @@ class Session:
         """Read documents; raises `BotkitError`."""
         return await asyncio.to_thread(lambda: self.engine.knowledge.ingest([path], progress=progress))
 
-    async def rate(self, rating: Literal[1, -1], note: str = "") -> Reply:
-        """Rate the last reply and return it; raises `BotkitError` where there is none."""
-        if self.last is None:
+    async def rate(self, rating: Literal[1, -1], note: str = "", reply: Reply | None = None) -> Reply:
+        """Rate a reply, by default the last one, and return it; raises `BotkitError` where there is none."""
+        rated = reply or self.last
+        if rated is None:
             raise BotkitError(word("nothing_to_rate", self.speaks))
-        rated = self.last
         await self.engine.rate(rated.id, rating, note)
         return rated
 

@@ -14,7 +14,7 @@ from textual.message import Message as Signal
 from textual.widgets import Button, Footer, Static, TextArea
 
 from botkit.messages import Language, Reply, Source
-from botkit.text import visible
+from botkit.text import answer_in_reply, visible
 from botkit_terminal.session import place, span_range
 from botkit_terminal.words import word
 
@@ -55,12 +55,14 @@ class Prompt(TextArea):
         self.options = 0
         self._sent: list[str] = []
         self._place = 0
-        self._draft = ""
+        self._written: dict[int, str] = {}
+        """What stands at each place of the history that was left: a draft, or something recalled and then edited."""
 
     def remember(self, sent: Sequence[str]) -> None:
         """Let up and down recall these as well, oldest first, before what was sent since."""
         self._sent[:0] = sent
         self._place += len(sent)
+        self._written = {place + len(sent): text for place, text in self._written.items()}
 
     def put(self, text: str) -> None:
         """Replace what stands there, and go to its end."""
@@ -80,15 +82,17 @@ class Prompt(TextArea):
 
     def _take(self, event: events.Key) -> bool:
         """Whether the key was one that means more here than in any text area."""
-        row, last_row = self.cursor_location[0], self.document.line_count - 1
+        line = self.wrapped_document.location_to_offset(self.cursor_location).y
+        untouched = self._place < len(self._sent) and self.text == self._sent[self._place]
+        first, last = untouched or line == 0, untouched or line == self.wrapped_document.height - 1
         match event.key:
             case "enter":
                 self._send()
             case "shift+enter" | "ctrl+j" | "alt+enter":
                 self.insert("\n")
-            case "up" if row == 0 and self._place > 0:
+            case "up" if first and self._place > 0:
                 self._recall(self._place - 1)
-            case "down" if row == last_row and self._place < len(self._sent):
+            case "down" if last and self._place < len(self._sent):
                 self._recall(self._place + 1)
             case "pageup" | "pagedown":
                 self.post_message(self.Turned(event.key == "pagedown"))
@@ -105,7 +109,7 @@ class Prompt(TextArea):
         option = self._option(text.strip())
         if not option and self._sent[-1:] != [text]:
             self._sent.append(text)
-        self._place, self._draft = len(self._sent), ""
+        self._place, self._written = len(self._sent), {}
         self.load_text("")
         self.post_message(self.Chosen(option - 1) if option else self.Sent(text))
 
@@ -115,10 +119,9 @@ class Prompt(TextArea):
         return number if number <= self.options else 0
 
     def _recall(self, place: int) -> None:
-        if self._place == len(self._sent):
-            self._draft = self.text
+        self._written[self._place] = self.text
         self._place = place
-        self.put(self._sent[place] if place < len(self._sent) else self._draft)
+        self.put(self._written.get(place, self._sent[place] if place < len(self._sent) else ""))
 
 
 class Bubble(Vertical):
@@ -176,7 +179,9 @@ class Bubble(Vertical):
         self.reply, self._rating = reply, rating
         self._text = visible(reply.text)
         answer = visible(reply.answer)
-        at = self._text.find(answer) if reply.route == "answer" and answer else -1
+        at = answer_in_reply(reply) if reply.route == "answer" and answer else -1
+        if not self._text.startswith(answer, max(at, 0)):  # what is invisible has another length
+            at = self._text.find(answer)
         if at >= 0 and answer != self._text:
             end = at + len(answer)
             said = Content.assemble(self._text[:at], (self._text[at:end], "bold $accent"), self._text[end:])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from botkit.cli import COMMANDS, main
+from botkit.models.registry import BUILTIN_FOLDER
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -196,6 +197,22 @@ def test_models_use_writes_the_choice_and_keeps_the_rest(tmp_path: Path) -> None
     assert "model: openai:llama3" in text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_models_use_keeps_a_private_file_private_and_writes_what_a_link_stands_for(tmp_path: Path) -> None:
+    from botkit.cli.models import write_setting
+
+    real = tmp_path / "dotfiles" / "c.yaml"
+    real.parent.mkdir()
+    real.write_text("bot:\n  name: Ada\n", encoding="utf-8")
+    real.chmod(0o600)
+    (tmp_path / "config.yaml").symlink_to(real)
+    write_setting(tmp_path / "config.yaml", ("models", "reader"), "builtin")
+    assert (tmp_path / "config.yaml").is_symlink() and "reader: builtin" in real.read_text(encoding="utf-8")
+    assert real.stat().st_mode & 0o777 == 0o600
+    write_setting(tmp_path / "new.yaml", ("models", "reader"), "builtin")
+    assert (tmp_path / "new.yaml").stat().st_mode & 0o777 == 0o600
+
+
 def test_models_use_refuses_a_folder_without_a_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +241,22 @@ def test_doctor_names_the_missing_extra_and_the_broken_model(tmp_path: Path) -> 
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert findings["model reader"]["state"] == "problem"
     assert findings["home"]["state"] == "ok"
+
+
+def test_doctor_names_models_of_another_kind_and_no_password(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    (tmp_path / "empty").mkdir()
+    config.write_text(
+        f"models:\n  sentiment: {tmp_path / 'empty'}\n  encoder: {BUILTIN_FOLDER / 'reader'}\n"
+        "  generator:\n    model: openai:x\n    base_url: http://bob:hunter2@127.0.0.1:9/v1\n"
+        "knowledge:\n  include_builtin: false\n",
+        encoding="utf-8",
+    )
+    done = botkit("doctor", "--json", "--config", str(config), "--home", str(tmp_path / "home"))
+    assert done.returncode == 1 and "hunter2" not in done.stdout
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert "holds no model" in findings["model sentiment"]["said"]
+    assert "for the role reader, not encoder" in findings["model encoder"]["said"]
 
 
 def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:

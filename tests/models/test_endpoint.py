@@ -87,6 +87,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.close()
                 return
             self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        if self.server.mode == "odd":
+            for odd in ({"choices": [{"index": 0, "delta": None}]}, {"choices": [{"index": 0}]}, {"choices": None}):
+                self._event(odd)
+            self._event({"choices": [{"index": 0, "delta": {"content": ["a part"]}, "finish_reason": None}]})
+            self._chunk(b"data: null\n\n")
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         self._event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}})
         self._chunk(b"data: [DONE]\n\n")
@@ -122,6 +127,18 @@ def ask(endpoint: Endpoint, text: str = "hello", **options: Any) -> list[str]:
 
 def test_the_reply_streams_piece_by_piece(endpoint: Endpoint) -> None:
     assert ask(endpoint) == PIECES
+
+
+def test_chunks_that_hold_no_words_are_passed_over(endpoint: Endpoint) -> None:
+    endpoint.mode = "odd"
+    assert ask(endpoint) == PIECES
+
+
+def test_a_password_in_the_address_is_in_no_error() -> None:
+    generator = OpenAIGenerator("tiny", base_url="http://bob:hunter2@127.0.0.1:9/v1", timeout_s=5)
+    with pytest.raises(GeneratorError) as told:
+        list(generator.stream([Turn("user", "hi")]))
+    assert "bob:***" in str(told.value).replace("****", "***") and "hunter2" not in str(told.value)
 
 
 def test_the_request_holds_the_conversation_and_the_sampling(endpoint: Endpoint) -> None:

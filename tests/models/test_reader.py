@@ -8,10 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
 
 from botkit.language import detect
 from botkit.models import Reader, Span
-from botkit.models.reader import LONGEST_ANSWER, ExtractiveReader
+from botkit.models.reader import LONGEST_ANSWER, ExtractiveReader, Letters
 from botkit.models.runtime import load_tokenizer
 
 from .tiny import TinyModel, make_reader
@@ -250,3 +253,52 @@ def test_a_transformers_folder_reads_through_torch(bert_folder: Path) -> None:
     reader = ExtractiveReader.transformers(bert_folder)
     [span, *_] = reader.read("who founded it", ["the river is long"], top_k=1)
     assert span.text in "the river is long"
+
+
+def byte_level_tokenizer(passage: str) -> Tokenizer:
+    """One like RoBERTa's: a word's token holds the blank before it, and the post-processor takes it out of the offsets."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(BPE({piece: i for i, piece in enumerate(["<s>", "</s>", "<pad>", *alphabet])}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(vocab_size=600, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator([passage] * 30, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim_offsets=True)
+    return tokenizer
+
+
+def marking(tokenizer: Tokenizer, first: str, last: str) -> ExtractiveReader:
+    """A reader that holds the answer to begin with the token `first` and to end with `last`."""
+
+    class Marking:
+        inputs = frozenset({"input_ids"})
+
+        def __call__(self, feeds: object) -> tuple[NDArray[np.float32], ...]:
+            ids = feeds["input_ids"]  # type: ignore[index]
+            starts, ends = (np.where(ids == tokenizer.token_to_id(one), 9.0, 0.0) for one in (first, last))
+            return starts.astype(np.float32), ends.astype(np.float32)
+
+    return ExtractiveReader("marking", Marking(), tokenizer, max_length=64, pad_id=2)
+
+
+def test_words_behind_a_blank_may_begin_an_answer_with_a_byte_level_tokenizer() -> None:
+    passage = "The shop opens at nine in Berlin."
+    reader = marking(byte_level_tokenizer(passage), "Ġnine", "ĠBerlin")
+    [best] = reader.read("When and where", [passage], top_k=1)
+    assert (best.text, best.start, best.end) == ("nine in Berlin", 18, 32)
+
+
+@pytest.mark.parametrize(
+    ("passage", "answer"), [("the run\u0301 is long", "run\u0301"), ("the runs\u0301\u0327. it", "runs\u0301\u0327")]
+)
+def test_an_answer_keeps_its_accents(tmp_path: Path, passage: str, answer: str) -> None:
+    reader = _make_favourite(make_reader(tmp_path / "reader"), "run")
+    texts = [span.text for span in reader.read("who", [passage], top_k=9)]
+    assert any(text.startswith(answer) for text in texts)
+    assert all(not (passage + " ")[passage.index(text) + len(text)] > "\u02ff" for text in texts)
+
+
+def test_where_words_with_accents_may_be_cut() -> None:
+    letters = Letters.of("Zoe\u0301s x\u0302y")
+    assert [i for i, inside in enumerate(letters.inside) if inside] == [1, 2, 3, 4, 7, 8]
+    assert letters.after_marks.tolist() == [0, 1, 2, 4, 4, 5, 6, 8, 8, 9]
+    assert not Letters.of("北京 大学").inside.any()

@@ -113,7 +113,7 @@ class ScriptedEngine:
         self.loaded.set()
         self.closed = False
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, *, chat: bool = True, documents: bool = True) -> None:
         await self.loaded.wait()
 
     async def respond(self, message: Message) -> AsyncIterator[Event]:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from botkit.errors import LibraryError, ModelError
 from botkit.knowledge.ingest import Progress
 from botkit.messages import Delta, Message, Source, Status
 
-from .engines import PASSAGE, ScriptedEngine, answer, session
+from .engines import PASSAGE, REFUND, ScriptedEngine, answer, session
 
 WIDE = (120, 40)
 
@@ -943,3 +944,82 @@ async def test_a_marked_reply_is_in_sight_when_its_sources_are_closed(engine: Sc
         await until(pilot, lambda: "question 3" in on_screen(app) and "question 5" not in on_screen(app))
         await say(app, pilot, "more")
         assert "more" in on_screen(app) and not app.conversation.query(".marked")
+
+
+async def test_a_rating_is_of_the_reply_that_was_there_when_it_began(engine: ScriptedEngine) -> None:
+    gate = held_back(engine)
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        app.prompt.put("slow")
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engine.heard) == 2)
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, Line))
+        await pilot.press(*"bad")
+        gate.set()
+        await until(pilot, lambda: len([one for one in bubbles(app) if one.reply]) == 2)
+        await pilot.press("enter")
+        await until(pilot, lambda: not busy(app))
+        turns = [turn for turn in engine.store.history(engine.heard[0].conversation) if turn.role == "bot"]
+        assert [(turn.rating, turn.note) for turn in turns] == [(-1, "bad"), (None, "")]
+
+
+async def test_what_is_edited_of_something_recalled_is_kept_and_up_moves_in_a_wrapped_line(
+    engine: ScriptedEngine,
+) -> None:
+    long = "a question of many words " * 6
+    async with chat(engine, (60, 24)) as (app, pilot):
+        await say(app, pilot, "first")
+        await say(app, pilot, long.strip())
+        await pilot.press("up", "!", "up")
+        assert app.prompt.text == long.strip() + "!", "the cursor has moved a line up in it"
+        await pilot.press("up", "up", "up")
+        assert app.prompt.text == "first"
+        await pilot.press("down")
+        assert app.prompt.text == long.strip() + "!"
+
+
+async def test_sources_are_those_of_the_last_reply(engine: ScriptedEngine) -> None:
+    engine.script["hi"] = answer("Hello!", route="chat", sources=())
+    async with chat(engine) as (app, pilot):
+        assert app.sources.query(Static), "an empty panel says that it is empty"
+        await say(app, pilot, "When?")
+        await say(app, pilot, "hi")
+        await pilot.click(bubbles(app)[-2])
+        titled = "1  Returns › Refunds › p. 3"
+        await until(pilot, lambda: titled in [str(one.content) for one in app.sources.query(Static)])
+        await say(app, pilot, "/sources")
+        await until(pilot, lambda: titled not in [str(one.content) for one in app.sources.query(Static)])
+
+
+async def test_each_stored_conversation_can_be_found(engine: ScriptedEngine) -> None:
+    for number in range(60):
+        engine.store.record_message(Message(f"number {number:02}", conversation=f"c{number}", sender="terminal"))
+    async with chat(engine) as (app, pilot):
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: len(app.screen_stack) > 1)
+        await pilot.press(*"number 00")
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, lambda: not busy(app))
+        assert [bubble.text for bubble in bubbles(app, "user")] == ["number 00"]
+
+
+async def test_the_marked_words_are_those_of_the_source(engine: ScriptedEngine) -> None:
+    passage = "In 2012 shipping cost 12 euros."
+    at = passage.index("12 euros")
+    source = replace(REFUND, passage=passage, start=100 + at, end=100 + at + 2)
+    engine.script["How much?"] = answer(passage, answer="12", sources=(source,))
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "How much?")
+        words = bubbles(app)[-1].query_one(".words", Static).content
+        assert [(span.start, span.end) for span in words.spans] == [(at, at + 2)]  # type: ignore[union-attr]
+
+
+async def test_a_window_of_a_few_columns_is_survived(engine: ScriptedEngine) -> None:
+    async with chat(engine) as (app, pilot):
+        await say(app, pilot, "When?")
+        for columns in (8, 3, 1, 60):
+            await pilot.resize_terminal(columns, 20)
+            await pilot.pause()
+        assert app.is_running and bubbles(app)[-1].text == "Refunds take five days."

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -229,3 +231,47 @@ async def test_an_ingest_waits_for_the_first_documents(engine: ScriptedEngine, t
     asyncio.get_running_loop().call_later(0.3, engine.knowledge.gate.set)
 
     assert await talk(engine, f"/ingest {tmp_path}\n") == "Documents: 1 read, 0 replaced, 0 removed, 0 unchanged.\n"
+
+
+async def test_a_conversation_that_goes_on_has_a_reply_to_rate(engine: ScriptedEngine) -> None:
+    await talk(engine, "When?\n", conversation="kept")
+    assert "Thank you" in await talk(engine, "/up\n", conversation="kept")
+    [turn] = [turn for turn in engine.store.history("kept") if turn.role == "bot"]
+    assert turn.rating == 1
+
+
+async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine, tmp_path: Path) -> None:
+    stopped, begun, left = threading.Event(), threading.Event(), threading.Event()
+
+    def ingest(paths: object, progress: Callable[[Progress], None] | None = None) -> IngestReport:
+        begun.set()
+        left.wait(20)
+        assert progress is not None
+        try:
+            progress(Progress(1, 9, 1, 9, "a.md"))
+        finally:
+            stopped.set()
+        return IngestReport()
+
+    engine.knowledge.ingest = ingest  # type: ignore[method-assign]
+    chat = PlainChat(
+        session(engine), source=io.BytesIO(f"/ingest {tmp_path}\n".encode()), target=io.StringIO(), prompts=False
+    )
+    running = asyncio.create_task(chat.run())
+    assert await asyncio.to_thread(begun.wait, 20)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    left.set()
+    assert await asyncio.to_thread(stopped.wait, 20)
+
+
+def test_a_closed_standard_input_is_the_end_of_the_talk(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.stdin = None; from botkit.cli import main; main(['chat'])"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"BOTKIT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
