@@ -116,12 +116,14 @@ def use(
     home: HomeOption = None,
 ) -> None:
     """Write the choice of a model into the configuration file; everything else in it stays as it is."""
-    from botkit.models.registry import ENDPOINT, check_model, describe_model
+    from botkit.models.registry import BUILTIN, ENDPOINT, check_model, describe_model, model_folder
 
     settings = settings_from(config, home)
     wanted = _role(role)
     if name.startswith(ENDPOINT) and wanted != "generator":
         raise ConfigError(f"{name}: only the generator can be an endpoint.")
+    if name != BUILTIN and not name.startswith(ENDPOINT):
+        model_folder(name, wanted, settings.paths)  # says what there could be, where there is nothing of this name
     info = describe_model(name, wanted, settings.paths)
     check_model(info, wanted, name)
     file = settings.source or settings.paths.config
