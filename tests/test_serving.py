@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,60 +124,48 @@ class Slow:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-def test_a_second_signal_ends_what_the_first_one_waits_for(tmp_path: Path) -> None:
-    (tmp_path / "plugins").mkdir()
-    never = SLOW.replace("asyncio.sleep(0.3)", "asyncio.sleep(600)")
-    (tmp_path / "plugins" / "slow.py").write_text(never, encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(
-        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  slow:\n    enabled: true\n",
-        encoding="utf-8",
+@contextmanager
+def serving(folder: Path, config: str, **plugins: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`botkit serve` in a process of its own, from the moment that the adapter `slow` serves."""
+    (folder / "plugins").mkdir()
+    for name, text in plugins.items():
+        (folder / "plugins" / f"{name}.py").write_text(text, encoding="utf-8")
+    (folder / "config.yaml").write_text(
+        f"plugins_dir: plugins\nknowledge:\n  include_builtin: false\n{config}", encoding="utf-8"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "botkit", "serve", "--home", str(tmp_path / "home")],
-        cwd=tmp_path,
+        [sys.executable, "-m", "botkit", "serve", "--home", str(folder / "home")],
+        cwd=folder,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
     )
     try:
-        while not (tmp_path / "serving").exists():
+        while not (folder / "serving").exists():
             assert process.poll() is None, process.stderr and process.stderr.read()
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.05)
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_a_second_signal_ends_what_the_first_one_waits_for(tmp_path: Path) -> None:
+    never = SLOW.replace("asyncio.sleep(0.3)", "asyncio.sleep(600)")
+    with serving(tmp_path, "adapters:\n  slow:\n    enabled: true\n", slow=never) as process:
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == -signal.SIGTERM
-    finally:
-        process.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a POSIX signal")
 def test_sigterm_finishes_the_answer_in_flight_and_a_broken_plugin_is_told_of_and_left_out(tmp_path: Path) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "slow.py").write_text(SLOW, encoding="utf-8")
-    (tmp_path / "plugins" / "broken.py").write_text("import no_such_module", encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(
-        "plugins_dir: plugins\nknowledge:\n  include_builtin: false\nadapters:\n  broken:\n    enabled: true\n"
-        "  slow:\n    enabled: true\n",
-        encoding="utf-8",
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "botkit", "serve", "--home", str(tmp_path / "home")],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-    )
-    try:
-        while not (tmp_path / "serving").exists():
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.05)
+    config = "adapters:\n  broken:\n    enabled: true\n  slow:\n    enabled: true\n"
+    with serving(tmp_path, config, slow=SLOW, broken="import no_such_module") as process:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 0, said
         assert b"'broken'" in said and b"Serving slow." in said
         assert (tmp_path / "answered").read_text(encoding="utf-8")
-    finally:
-        process.kill()

@@ -534,7 +534,8 @@ async def test_a_human_is_called_also_where_there_is_no_link_to_the_thread(start
     assert button["action_id"] == "take"
 
 
-async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) -> None:
+async def taken_over(start: Start) -> tuple[Service, str]:
+    """A private chat that a human has taken over, and the thread of its announcement."""
     service = await start(settings={"human_channel": HUMANS}, answer=ask_back)
     await service.platform.say("which")
     [shown] = await service.answers("Which do you mean?")
@@ -543,6 +544,11 @@ async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) ->
     thread = key.split(":")[1]
     await fake(service).press(key, "Take over", person="bob")
     await service.answers("has taken over this conversation")
+    return service, thread
+
+
+async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) -> None:
+    service, thread = await taken_over(start)
     await service.platform.say("my parcel is <lost>")
     await until(
         lambda: any("my parcel is &lt;lost&gt;" in one.text for one in fake(service).in_channel(HUMANS)),
@@ -554,13 +560,7 @@ async def test_a_private_chat_is_carried_to_the_humans_and_back(start: Start) ->
 
 
 async def test_files_are_carried_to_the_humans_and_back(start: Start) -> None:
-    service = await start(settings={"human_channel": HUMANS}, answer=ask_back)
-    await service.platform.say("which")
-    [shown] = await service.answers("Which do you mean?")
-    await fake(service).press(shown.id, "Talk to a human")
-    key = await announced(service)
-    await fake(service).press(key, "Take over", person="bob")
-    await service.answers("has taken over this conversation")
+    service, thread = await taken_over(start)
     slack = fake(service)
     await slack.say("", files=[slack.file("screenshot.png", b"x")])
     passed = await until(
@@ -570,7 +570,6 @@ async def test_files_are_carried_to_the_humans_and_back(start: Start) -> None:
     assert f"📎 <http://127.0.0.1:{slack.port}/files/F0|screenshot.png>" in json.dumps(
         passed[0].blocks, ensure_ascii=False
     )
-    thread = key.split(":")[1]
     await slack.say("", person="bob", channel=HUMANS, thread=thread, files=[slack.file("label.pdf", b"x")])
     await service.answers("label.pdf", person="ada")
 
