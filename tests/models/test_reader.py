@@ -293,7 +293,7 @@ def test_words_behind_a_blank_may_begin_an_answer_with_a_byte_level_tokenizer() 
 def test_an_answer_keeps_its_accents(tmp_path: Path, passage: str, answer: str) -> None:
     reader = _make_favourite(make_reader(tmp_path / "reader"), "run")
     texts = [span.text for span in reader.read("who", [passage], top_k=9)]
-    assert any(text.startswith(answer) for text in texts)
+    assert answer in texts
     assert all(not (passage + " ")[passage.index(text) + len(text)] > "\u02ff" for text in texts)
 
 

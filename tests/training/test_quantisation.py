@@ -8,6 +8,7 @@ import pytest
 from botkit.cli import main
 from botkit.config import load_settings
 from botkit.errors import DataError, ModelError
+from botkit.models.encoder import OnnxEncoder
 from botkit.training.export import calibration_samples, export
 from botkit.training.quantisation import FORMS, export_measured
 from botkit.training.recipe import load_recipe
@@ -197,3 +198,20 @@ def test_products_left_in_floating_point_keep_their_weights_in_eight_bits(classi
     assert np.abs(TextClassifier.onnx(tmp_path / "int8").probabilities(texts) - plain).max() < 0.03
     found = weights(tmp_path / "int8/model.onnx")
     assert any(name.endswith("query.weight") for name in found)
+
+
+def test_an_encoder_with_more_than_pooling_is_refused_and_a_distilbert_keeps_its_width(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "bert"))
+    config = DistilBertConfig(vocab_size=len(tokenizer), dim=32, n_layers=1, n_heads=2, hidden_dim=64)
+    folder = tmp_path / "distilbert"
+    DistilBertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    export("encoder", folder, tmp_path / "exported", progress=lambda _: None)
+    assert OnnxEncoder(tmp_path / "exported").encode(["the lamp"]).shape == (1, 32)
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in ("Transformer", "Pooling", "Dense")]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    with pytest.raises(ModelError, match="has Dense besides"):
+        export("encoder", folder, tmp_path / "other", progress=lambda _: None)
+    assert not (tmp_path / "other").exists()
