@@ -94,7 +94,12 @@ class Source:
     @property
     def span(self) -> str:
         """The marked text."""
-        return self.passage[self.start - self.passage_start : self.end - self.passage_start]
+        return self.passage[slice(*self.span_in_passage)]
+
+    @property
+    def span_in_passage(self) -> tuple[int, int]:
+        """Where the span begins and ends in `passage`."""
+        return self.start - self.passage_start, self.end - self.passage_start
 
     def as_json(self) -> dict[str, Any]:
         """The documented JSON object for one source."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from botkit.engine import Engine
 
 ENTRY_POINT_GROUP: Final = "botkit.adapters"
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,7 @@ def section_of(adapter: type[Adapter], settings: Settings, **overrides: Any) -> 
     values: dict[str, Any] = {**settings.config.adapters.get(name, {}), **overrides}
     if "enabled" not in adapter.Config.model_fields:
         values.pop("enabled", None)
-    if settings.source is None:
-        return adapter.Config.model_validate(values)
-    return ConfigFile(settings.source).validate(adapter.Config, values, above=("adapters", name))
+    return _validated(adapter.Config, values, settings, name)
 
 
 def enabled(settings: Settings) -> list[str]:
@@ -154,21 +153,21 @@ def enabled(settings: Settings) -> list[str]:
 
     What comes from the environment is text: "true" and "1" are as good as true there.
     """
-    found = []
-    for name, section in settings.config.adapters.items():
-        if settings.source is None:
-            chosen = _Enabled.model_validate(section)
-        else:
-            chosen = ConfigFile(settings.source).validate(_Enabled, section, above=("adapters", name))
-        if chosen.enabled:
-            found.append(name)
-    return found
+    sections = settings.config.adapters.items()
+    return [name for name, section in sections if _validated(_Enabled, section, settings, name).enabled]
 
 
 class _Enabled(BaseModel):
     """What is read of a section before its adapter is."""
 
     enabled: bool = False
+
+
+def _validated(model: type[Model], values: Mapping[str, Any], settings: Settings, name: str) -> Model:
+    """The section of the adapter `name`; raises `ConfigError` naming file, line and key where a file is behind the settings."""
+    if settings.source is None:
+        return model.model_validate(values)
+    return ConfigFile(settings.source).validate(model, values, above=("adapters", name))
 
 
 def _installed(only: str | None) -> Iterator[Found]:

@@ -136,7 +136,7 @@ def answer_in_reply(reply: Reply) -> int:
     """Where the answer stands in the text of a reply, which is its sentence; -1 where it does not."""
     if reply.sources:
         source = reply.sources[0]
-        start, end = source.start - source.passage_start, source.end - source.passage_start
+        start, end = source.span_in_passage
         at = start - enclosing_sentence(source.passage, start, end)[0]
         if at >= 0 and reply.text.startswith(reply.answer, at):
             return at

@@ -419,3 +419,12 @@ async def test_conversations_older_than_the_retention_are_deleted_at_the_start(m
     bot.engine.store.record_message(Message("new", conversation="new"))
     await bot.engine.warm_up()
     assert [info.id for info in bot.engine.store.conversations()] == ["new"]
+
+
+async def test_documents_are_left_to_whoever_prepares_them(make_bot: MakeBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, prepared = make_bot().engine, []
+    monkeypatch.setattr(engine.knowledge, "prepare", lambda: prepared.append(1))
+    await engine.warm_up(documents=False)
+    assert not prepared
+    await engine.warm_up()
+    assert prepared

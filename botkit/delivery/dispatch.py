@@ -120,10 +120,12 @@ class Dispatcher:
         interval_s: float = 1.0,
         concurrency: int = 32,
         uploads: Uploads | None = None,
+        mend_wait_s: float = 10.0,
     ) -> None:
         """`outlet` makes the place where a reply is shown; `again` says which errors of the platform pass (None: it is
         final, as when the bot was blocked); `interval_s` is the least time between two `show`s of one reply;
-        `concurrency` how many conversations are answered at once, those that came first before the others.
+        `concurrency` how many conversations are answered at once, those that came first before the others; `mend_wait_s`
+        how long it waits for an inbox that cannot be written.
         """
         self.engine = engine
         self.inbox = inbox
@@ -131,8 +133,7 @@ class Dispatcher:
         self._adapter = adapter
         self._again = again
         self._interval_s = interval_s
-        self.mend_wait_s = 10.0
-        """Seconds until the inbox is tried again where it could not be written."""
+        self._mend_wait_s = mend_wait_s
         self._turn = asyncio.Semaphore(concurrency)
         self._uploads = uploads or Uploads()
         self._queues: dict[str, deque[str]] = {}
@@ -225,11 +226,11 @@ class Dispatcher:
                         await self._answer(event)
                         continue
                     except AdapterError as error:  # the inbox cannot be read or written; what is in it waits
-                        logger.error("%s: %s Tried again in %.0f s.", self._adapter, error, self.mend_wait_s)
+                        logger.error("%s: %s Tried again in %.0f s.", self._adapter, error, self._mend_wait_s)
                 if self._stopping:
                     return
                 queue.appendleft(event)
-                await asyncio.sleep(self.mend_wait_s)
+                await asyncio.sleep(self._mend_wait_s)
         finally:
             del self._queues[conversation]
 

@@ -269,41 +269,20 @@ class FakeSlack:
     async def delete(self, message: str, *, tombstone: bool = False) -> None:
         """Its author deletes a message; one that has replies leaves a `tombstone` in its place."""
         posted = self._messages.pop(message)
+        told: dict[str, Any] = {"subtype": "message_deleted", "deleted_ts": posted.ts}
         if tombstone:
-            left = {
-                "type": "message",
-                "subtype": "tombstone",
-                "text": "This message was deleted.",
-                "user": "USLACKBOT",
-                "hidden": True,
-                "ts": posted.ts,
-                "thread_ts": posted.ts,
-            }
-            self._event(
-                posted,
-                {
-                    "type": "message",
-                    "subtype": "message_changed",
-                    "hidden": True,
-                    "channel": posted.channel,
-                    "channel_type": "im" if posted.channel.startswith("D") else "channel",
-                    "ts": self._ts(),
-                    "message": left,
-                    "previous_message": self._json(posted),
-                },
-                again=False,
-            )
-            return
+            left = {"type": "message", "subtype": "tombstone", "text": "This message was deleted.", "user": "USLACKBOT"}
+            left |= {"ts": posted.ts, "thread_ts": posted.ts}
+            told = {"subtype": "message_changed", "hidden": True, "message": {**left, "hidden": True}}
         self._event(
             posted,
             {
                 "type": "message",
-                "subtype": "message_deleted",
                 "channel": posted.channel,
                 "channel_type": "im" if posted.channel.startswith("D") else "channel",
                 "ts": self._ts(),
-                "deleted_ts": posted.ts,
                 "previous_message": self._json(posted),
+                **told,
             },
             again=False,
         )

@@ -14,9 +14,11 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from slack_sdk.errors import SlackApiError
 
 from botkit.delivery import AllowList, Attachment, Delivery, Dispatcher, Incoming, rate
+from botkit.errors import AdapterError
 from botkit.language import detect
 from botkit.messages import Language, Reply, new_id
 from botkit.phrases import phrase
+from botkit_slack.errors import check
 from botkit_slack.outlet import Context
 from botkit_slack.text import mentioned, mrkdwn, names, readable
 
@@ -58,11 +60,7 @@ class Receiver:
     async def _on_message(self, body: dict[str, Any], event: dict[str, Any], context: Mapping[str, Any]) -> None:
         team, bot_user = self._team(body, event), _bot_user(body, event, context)
         subtype = event.get("subtype")
-        if (
-            subtype == "message_changed" and event["message"].get("subtype") == "tombstone"
-        ):  # deleted, with replies below
-            self._dispatcher.deleted(f"{team}:{event['channel']}:{event['message']['ts']}")
-        elif subtype == "message_changed":
+        if subtype == "message_changed":
             await self._edited(team, event, bot_user)
         elif subtype == "message_deleted":
             self._dispatcher.deleted(f"{team}:{event['channel']}:{event['deleted_ts']}")
@@ -90,6 +88,9 @@ class Receiver:
     async def _edited(self, team: str, event: dict[str, Any], bot_user: str) -> None:
         """Answered as it now reads where its answer has not begun; answered at all where it only now names the bot."""
         message, before = event["message"], event.get("previous_message") or {}
+        if message.get("subtype") == "tombstone":  # deleted, with replies below
+            self._dispatcher.deleted(f"{team}:{event['channel']}:{message['ts']}")
+            return
         if message.get("bot_id") or not message.get("user") or message.get("text") == before.get("text"):
             return
         told = {**message, "channel": event["channel"], "channel_type": event.get("channel_type")}
@@ -402,7 +403,7 @@ class Receiver:
             return
         told = {"response_type": "ephemeral", "replace_original": False, "text": text}
         async with self._context.session.post(str(body["response_url"]), json=told) as answer:
-            answer.raise_for_status()
+            check(answer, f"Slack does not take it any more ({answer.status})")
 
     def _team(self, body: Mapping[str, Any], event: Mapping[str, Any] | None = None) -> str:
         """The workspace something comes from, the same for each thing that Slack tells of one message."""
@@ -415,7 +416,7 @@ class Receiver:
         async def quietly() -> None:
             try:
                 await call
-            except (SlackApiError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+            except (AdapterError, SlackApiError, aiohttp.ClientError, asyncio.TimeoutError) as error:
                 logger.debug("slack: %s", error)
 
         task = asyncio.create_task(quietly())

@@ -104,8 +104,8 @@ class Receiver:
 
     async def _edited(self, message: TelegramMessage) -> None:
         """Answered as it now reads where its answer has not begun; answered at all where it only now names the bot."""
-        if self._about_of(message) is not None:
-            await self._correct(message)
+        if (about := self._about_of(message)) is not None:
+            await self._correct(message, about)
             return
         incoming = self._incoming(message)
         if incoming is None or incoming.text.startswith("/"):
@@ -284,11 +284,10 @@ class Receiver:
             return None
         return self._inbox.noted(f"about:{message.chat.id}:{message.reply_to_message.message_id}")
 
-    async def _correct(self, message: TelegramMessage) -> None:
+    async def _correct(self, message: TelegramMessage, about: str) -> None:
         """An operator mended what went to a person: so is the copy that the person got. One not yet sent goes as it is now."""
-        about = self._about_of(message)
         posted = self._inbox.posted(f"copy:telegram:{self._bot.id}:{message.chat.id}:{message.message_id}")
-        if about is None or not posted:
+        if not posted:
             return
         chat, copy = int(about.split("|")[1]), int(posted[0])
         if message.text is not None:

@@ -88,10 +88,8 @@ class TerminalAdapter:
 def has_screen() -> bool:
     """Whether all ends are a terminal that can move its cursor; Textual draws on standard error."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
-    return all(stream is not None and stream.isatty() for stream in streams) and os.environ.get("TERM", "dumb") not in (
-        "dumb",
-        "",
-    )
+    terminals = all(stream is not None and stream.isatty() for stream in streams)
+    return terminals and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def has_light_background(environment: Mapping[str, str] = os.environ) -> bool:

@@ -25,7 +25,6 @@ from botkit_terminal.session import (
     parse,
     place,
     reply_of,
-    span_range,
 )
 from botkit_terminal.words import word
 
@@ -213,7 +212,7 @@ class PlainChat:
             where = f"{source.document}:{source.start}-{source.end}, {source.score:.0%}"
             lines.append(f"  [{number}] {place(source, reply.language)} ({where})")
             if passages:
-                begin, end = span_range(source)
+                begin, end = source.span_in_passage
                 marked = f"{source.passage[:begin]}[{source.passage[begin:end]}]{source.passage[end:]}"
                 lines += [f"      {line}" for line in marked.splitlines() if line.strip()]
         return lines

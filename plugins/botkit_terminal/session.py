@@ -238,11 +238,6 @@ def place(source: Source, language: Language = "en") -> str:
     return one_line(" › ".join(part for part in (source.title, heading, page) if part) or source.document)
 
 
-def span_range(source: Source) -> tuple[int, int]:
-    """Where the span stands in the passage."""
-    return source.start - source.passage_start, source.end - source.passage_start
-
-
 def explanation(reply: Reply, language: Language = "en") -> list[str]:
     """How a reply came about: the rule, the query, the times, and the candidates with the scores of every stage."""
     trace = reply.trace

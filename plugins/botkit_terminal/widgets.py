@@ -15,7 +15,7 @@ from textual.widgets import Button, Footer, Static, TextArea
 
 from botkit.messages import Language, Reply, Source
 from botkit.text import answer_in_reply, visible
-from botkit_terminal.session import place, span_range
+from botkit_terminal.session import place
 from botkit_terminal.words import word
 
 LONGEST_SHOWN: Final = 4_000
@@ -288,7 +288,7 @@ class Sources(VerticalScroll):
 
 def marked(source: Source) -> Content:
     """A passage with its span highlighted; nothing is where the span is the passage."""
-    begin, end = span_range(source)
+    begin, end = source.span_in_passage
     passage = visible(source.passage)
     if (begin, end) == (0, len(passage)):
         return Content(passage)

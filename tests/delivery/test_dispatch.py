@@ -362,8 +362,7 @@ async def test_files_are_taken_in_once_also_where_the_answer_was_cut_off(
 async def test_messages_wait_for_an_inbox_that_cannot_be_written_and_are_answered_after(
     make: Make, board: Board, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dispatcher = make()
-    dispatcher.mend_wait_s = 0.01
+    dispatcher = make(mend_wait_s=0.01)
     full, failures = True, 0
 
     def unless_full(name: str) -> Callable[..., object]:

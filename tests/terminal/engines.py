@@ -112,8 +112,10 @@ class ScriptedEngine:
         self.loaded = asyncio.Event()
         self.loaded.set()
         self.closed = False
+        self.prepares_by_itself: bool | None = None
 
     async def warm_up(self, *, chat: bool = True, documents: bool = True) -> None:
+        self.prepares_by_itself = documents
         await self.loaded.wait()
 
     async def respond(self, message: Message) -> AsyncIterator[Event]:

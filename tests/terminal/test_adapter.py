@@ -85,6 +85,25 @@ async def test_a_cancelled_app_closes_before_serve_returns(
     assert events == ["closed"]
 
 
+async def test_an_app_that_crashed_is_no_success(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    app_module = pytest.importorskip("botkit_terminal.app", reason="needs the extra terminal")
+
+    class Broken(app_module.ChatApp):  # type: ignore[misc, name-defined]
+        CSS_PATH = Path(app_module.__file__).with_name("app.tcss")
+
+        async def run_async(self, **options: Any) -> None:
+            await super().run_async(headless=True, **options)
+
+        def on_mount(self) -> None:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(botkit_terminal, "has_screen", lambda: True)
+    monkeypatch.setattr(app_module, "ChatApp", Broken)
+    with pytest.raises(SystemExit) as left:
+        await TerminalAdapter(TerminalConfig()).serve(engine)  # type: ignore[arg-type]
+    assert left.value.code == 1
+
+
 def test_the_log_waits_until_the_screen_is_given_back() -> None:
     root = logging.getLogger("botkit")
     before = root.handlers[:]

@@ -25,7 +25,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 from textual.widgets._footer import FooterKey
 
-from botkit.errors import LibraryError, ModelError
+from botkit.errors import BotkitError, LibraryError, ModelError
 from botkit.knowledge.ingest import Progress
 from botkit.messages import Delta, Message, Source, Status
 
@@ -252,8 +252,9 @@ async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine) -> N
         left.wait(20)
         try:
             progress(Progress(1, 9, 1, 9, "a.md"))
-        finally:
+        except BotkitError:
             stopped.set()
+            raise
 
     engine.knowledge.prepare = prepare  # type: ignore[method-assign, assignment]
     async with chat(engine) as (_, pilot):
@@ -261,6 +262,7 @@ async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine) -> N
         await pilot.press("ctrl+q")
     left.set()
     assert await asyncio.to_thread(stopped.wait, 20)
+    assert engine.prepares_by_itself is False, "or leaving would begin the reading anew"
 
 
 async def test_documents_are_read_one_after_another(engine: ScriptedEngine, tmp_path: Path) -> None:

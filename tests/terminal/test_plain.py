@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botkit_terminal.plain import PlainChat
 
-from botkit.errors import ModelError
+from botkit.errors import BotkitError, ModelError
 from botkit.knowledge.ingest import IngestReport, LeftOut, Progress
 from botkit.messages import Delta, Message, Reply, Status
 
@@ -249,8 +249,9 @@ async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine, tmp_
         assert progress is not None
         try:
             progress(Progress(1, 9, 1, 9, "a.md"))
-        finally:
+        except BotkitError:
             stopped.set()
+            raise
         return IngestReport()
 
     engine.knowledge.ingest = ingest  # type: ignore[method-assign]
@@ -263,6 +264,7 @@ async def test_leaving_stops_a_reading_of_documents(engine: ScriptedEngine, tmp_
     await asyncio.gather(running, return_exceptions=True)
     left.set()
     assert await asyncio.to_thread(stopped.wait, 20)
+    assert engine.prepares_by_itself is False, "or leaving would begin the reading anew"
 
 
 def test_a_closed_standard_input_is_the_end_of_the_talk(tmp_path: Path) -> None:
