@@ -181,6 +181,13 @@ def export(
         bool,
         typer.Option("--per-channel/--per-matrix", help="A scale for each output of a layer, or one for each layer."),
     ] = True,
+    four_bit_words: Annotated[
+        bool,
+        typer.Option(
+            "--four-bit-words/--eight-bit-words",
+            help="How many bits a number of the word embeddings has: a third of a small model is theirs.",
+        ),
+    ] = False,
     static: Annotated[
         Path | None,
         typer.Option(
@@ -222,13 +229,19 @@ def export(
         from botkit.training.export import export as run_export
     except ImportError as error:
         raise MissingExtraError("Exporting a model", "torch") from error
+    word_bits = 4 if four_bit_words else 8
     if data is not None:
-        chosen_form = {"keep_float": keep_float or (), "per_channel": per_channel, "calibrate": static}
+        chosen_form = {
+            "keep_float": keep_float or (),
+            "per_channel": per_channel,
+            "word_bits": word_bits,
+            "calibrate": static,
+        }
         _export_measured(wanted, source, target, settings, data, most, limit, chosen_form, as_json, out)
         return
     with common.err_console.status("Exporting …") as status:
         made = run_export(
-            wanted, source, target, keep_float=keep_float or (), per_channel=per_channel, calibrate=static,
+            wanted, source, target, keep_float=keep_float or (), per_channel=per_channel, word_bits=word_bits, calibrate=static,
             progress=lambda text: status.update(f"{text} …"),
         )  # fmt: skip
     row = {

@@ -3,7 +3,7 @@
     python -m botkit.training.export encoder --model builtin:all-MiniLM-L6-v2 --out botkit/models/builtin/encoder
 
 The folder written holds `model.onnx`, `tokenizer.json`, `config.json`, `botkit.json` (what the runtime needs to know) and
-`README.md` (the card). Weights are quantised dynamically, per channel, the embedding table included.
+`README.md` (the card). Weights are quantised dynamically, per channel, the embedding table included (to four bits where asked).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from botkit.errors import ModelError
 from botkit.training.chinese_base import base_folder
+from botkit.training.word_blocks import look_ups, store_in_blocks
 
 ROLES: Final = ("encoder", "reader", "sentiment", "classifier", "generator")
 OPSET: Final = 17
@@ -159,11 +160,12 @@ def quantise(
     *,
     keep_float: Sequence[str] = (),
     per_channel: bool = True,
+    word_bits: int = 8,
     samples: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Weights in int8, per channel or per matrix; nodes whose name holds a `keep_float` word stay float.
 
-    The scale of the activations is found at run time (dynamic), or once and for all from the inputs in `samples` (static).
+    With `word_bits` 4 the word embeddings stay float too, for `store_in_blocks`. The scale of the activations is found at run time (dynamic), or once and for all from the inputs in `samples` (static).
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
@@ -171,12 +173,15 @@ def quantise(
 
     prepared = source.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    nodes = [node.name for node in onnx.load(str(prepared)).graph.node]
+    model = onnx.load(str(prepared))
+    kept = {node.name for node in model.graph.node if any(word in node.name for word in keep_float)}
+    if word_bits == 4:
+        kept |= {node.name for node in look_ups(model)}
     options: dict[str, Any] = {
         "op_types_to_quantize": ["MatMul", "Gemm", "Gather"],
         "per_channel": per_channel,
         "weight_type": QuantType.QInt8,
-        "nodes_to_exclude": [name for name in nodes if any(word in name for word in keep_float)],
+        "nodes_to_exclude": sorted(kept),
         "extra_options": {"MatMulConstBOnly": True},
     }
     if not samples:
@@ -263,12 +268,14 @@ def export(
     facts: dict[str, Any] | None = None,
     keep_float: Sequence[str] = (),
     per_channel: bool = True,
+    word_bits: int = 8,
     calibrate: Path | None = None,
     progress: Callable[[str], None] = print,
 ) -> Exported:
     """Export the model of `model_folder` (a folder or hub id) for `role` into `out`; `facts` are added to botkit.json.
 
     With `calibrate`, a file of rows, the scales of the activations are fixed from them (static) instead of found at run time.
+    With `word_bits` 4 the word embeddings are stored in blocks of four bits (`botkit.training.word_blocks`).
     The folder appears whole or not at all. Raises `ModelError` where the model is of a kind that cannot be exported.
     """
     source = base_folder(str(model_folder))
@@ -296,8 +303,11 @@ def export(
             made / "model.onnx",
             keep_float=keep_float,
             per_channel=per_channel,
+            word_bits=word_bits,
             samples=samples,
         )
+        if word_bits == 4:
+            store_in_blocks(made / "model.onnx")
         narrow_floats(made / "model.onnx")
         tokenizer = json.loads(tokenizer_file.read_text(encoding="utf-8"))
         tokenizer["truncation"] = tokenizer["padding"] = None
@@ -479,8 +489,15 @@ def main() -> None:
     parser.add_argument(
         "--keep-float", nargs="*", default=[], help="graph nodes whose name holds such a word stay float"
     )
+    parser.add_argument("--word-bits", type=int, choices=(4, 8), default=8, help="bits of a word embedding's numbers")
     arguments = parser.parse_args()
-    made = export(arguments.role, arguments.model, arguments.out, keep_float=arguments.keep_float)
+    made = export(
+        arguments.role,
+        arguments.model,
+        arguments.out,
+        keep_float=arguments.keep_float,
+        word_bits=arguments.word_bits,
+    )
     print(f"{made.folder}: {made.float_bytes / 1e6:.1f} MB float, {made.int8_bytes / 1e6:.1f} MB int8")
 
 

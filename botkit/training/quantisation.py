@@ -1,7 +1,7 @@
 """How much an int8 export costs, and which form costs little enough.
 
 The forms are tried from the smallest on: everything in 8 bits, then the output layers, then the outputs of every layer, then
-also the first layer in floating point, at last all of them. Weights stay in 8 bits all the while. The first that loses no more than is allowed is kept.
+also the first layer in floating point, at last all of them. Weights stay in 8 bits all the while, word embeddings in 8 or 4. The first that loses no more than is allowed is kept.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def export_measured(
     limit: int | None = None,
     keep_float: Sequence[str] = (),
     per_channel: bool = True,
+    word_bits: int = 8,
     calibrate: Path | None = None,
     track: Track = iter,
     say: Callable[[str], None] = print,
@@ -78,7 +79,9 @@ def export_measured(
     asked = bool(keep_float) or not per_channel or calibrate is not None
     forms = (("as asked", tuple(keep_float)),) if asked else FORMS
     for form, kept in forms:
-        made = export(role, source, out, keep_float=kept, per_channel=per_channel, calibrate=calibrate, progress=say)
+        made = export(
+            role, source, out, keep_float=kept, per_channel=per_channel, word_bits=word_bits, calibrate=calibrate, progress=say,
+        )  # fmt: skip
         say(f"measuring {form}")
         figure = measure(role, out, settings, data, limit, track)
         loss = figure / plain - 1 if role == "generator" else plain - figure

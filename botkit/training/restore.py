@@ -16,6 +16,7 @@ import numpy as np
 
 from botkit.errors import MissingExtraError, ModelError
 from botkit.models.manifest import read_manifest
+from botkit.training.word_blocks import BLOCKS, SCALE, from_blocks
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _CLASSES: Final = {
@@ -115,6 +116,8 @@ def weights(graph: Path) -> dict[str, Array]:
             scale, zero = stored[f"{name}_scale"], stored[f"{name}_zero_point"]
             widened: Array = (stored[f"{name}_quantized"].astype(np.float32) - zero.astype(np.float32)) * scale
             return widened
+        if f"{name}{BLOCKS}" in stored:
+            return from_blocks(stored[f"{name}{BLOCKS}"], stored[f"{name}{SCALE}"])
         if f"{name}_narrow" in stored:
             return np.asarray(stored[f"{name}_narrow"].astype(np.float32) * stored[f"{name}_narrow_scale"])
         if f"{name}_half" in stored:
@@ -123,7 +126,7 @@ def weights(graph: Path) -> dict[str, Array]:
         return found.astype(np.float32) if found is not None and found.dtype.kind == "f" else None
 
     named: dict[str, Array] = {}
-    suffixes = ("_quantized", "_narrow", "_half")
+    suffixes = ("_quantized", "_narrow", "_half", BLOCKS)
     for name in stored:
         plain = next((name.removesuffix(end) for end in suffixes if name.endswith(end)), name)
         if plain.startswith("model."):

@@ -373,7 +373,14 @@ def main() -> None:
     out = arguments.out or BUILTIN_FOLDER / arguments.role
     if arguments.model:
         facts = {"threshold": READER_THRESHOLD} if arguments.role == "reader" else None
-        export(arguments.role, arguments.model, out, facts=facts, keep_float=arguments.keep_float)
+        export(
+            arguments.role,
+            arguments.model,
+            out,
+            facts=facts,
+            keep_float=arguments.keep_float,
+            word_bits=4 if arguments.role != "generator" else 8,  # its table serves as output layer too
+        )
     recipe = RECIPES[arguments.role]
     metrics = recipe.measure(out, arguments.data)
     write_card(out, recipe.card(metrics))

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from safetensors.numpy import load_file
 
 from botkit.cli import main
 from botkit.config import load_settings
@@ -12,7 +15,9 @@ from botkit.models.encoder import OnnxEncoder
 from botkit.training.export import calibration_samples, export
 from botkit.training.quantisation import FORMS, export_measured
 from botkit.training.recipe import load_recipe
+from botkit.training.restore import restore, weights
 from botkit.training.run import train
+from botkit.training.word_blocks import from_blocks, to_blocks
 from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
 
 
@@ -138,8 +143,6 @@ def test_models_from_nothing_can_talk_and_continue(tmp_path: Path, capsys: pytes
 
 
 def test_scales_of_activations_may_be_fixed_from_rows(classifier: Path, tmp_path: Path) -> None:
-    import onnx
-
     data = tones(tmp_path / "v.jsonl", 30, seed=5)
     settings = load_settings(None, tmp_path / "home")
     _, tried = export_measured(
@@ -153,8 +156,6 @@ def test_scales_of_activations_may_be_fixed_from_rows(classifier: Path, tmp_path
 
 
 def test_a_scale_for_each_layer_instead_of_each_output(classifier: Path, tmp_path: Path) -> None:
-    import onnx
-
     def scales(per_channel: bool) -> list[int]:
         folder = tmp_path / str(per_channel)
         export("classifier", classifier, folder, per_channel=per_channel, progress=lambda _: None)
@@ -170,13 +171,10 @@ def test_a_generator_is_not_quantised_statically(tmp_path: Path) -> None:
 
 
 def test_products_left_in_floating_point_keep_their_weights_in_eight_bits(classifier: Path, tmp_path: Path) -> None:
-    import numpy as np
-    import onnx
     from onnx import numpy_helper
 
     from botkit.models.classifier import TextClassifier
     from botkit.training import export as module
-    from botkit.training.restore import weights
 
     texts = ["what a fine day", "this is bad", "the lamp costs nine euros"]
     plain = TextClassifier.transformers(classifier).probabilities(texts)
@@ -198,6 +196,52 @@ def test_products_left_in_floating_point_keep_their_weights_in_eight_bits(classi
     assert np.abs(TextClassifier.onnx(tmp_path / "int8").probabilities(texts) - plain).max() < 0.03
     found = weights(tmp_path / "int8/model.onnx")
     assert any(name.endswith("query.weight") for name in found)
+
+
+def test_blocks_of_four_bits_lose_little_and_nothing_twice() -> None:
+    table = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    table[3, :32] = 0
+    whole, scales = to_blocks(table)
+    assert (whole.shape, scales.shape) == ((50, 64), (50, 2))
+    assert whole.min() == -8
+    assert whole.max() == 7
+    once = from_blocks(whole, scales)
+    assert np.sqrt(np.square(once - table).mean()) < 0.09
+    assert not once[3, :32].any()
+    np.testing.assert_array_equal(from_blocks(*to_blocks(once)), once)
+
+
+def test_word_embeddings_in_four_bits(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tones(tmp_path / "v.jsonl", 30, seed=5)
+    out = tmp_path / "four"
+    with pytest.raises(SystemExit) as ended:
+        main([
+            "models", "export", "classifier", "--model", str(classifier), "--out", str(out), "--data", str(data), "--most", "1",
+            "--four-bit-words", "--json", "--home", str(tmp_path / "home"),
+        ])  # fmt: skip
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["loss"] < 0.1
+    (table,) = (
+        value
+        for name, value in load_file(classifier / "model.safetensors").items()
+        if name.endswith("word_embeddings.weight")
+    )
+    stored = weights(out / "model.onnx")
+    (name,) = (name for name in stored if name.endswith("word_embeddings.weight"))
+    np.testing.assert_array_equal(stored[name], from_blocks(*to_blocks(table)))
+    assert np.abs(stored[name] - table).max() > 0, "the loss is real"
+    again = load_file(restore(out, tmp_path / "again") / "model.safetensors")
+    np.testing.assert_array_equal(again[name], stored[name])
+    kinds = [node.op_type for node in onnx.load(str(out / "model.onnx")).graph.node]
+    assert kinds.count("GatherBlockQuantized") == 1
+
+
+def test_a_width_that_fits_no_blocks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="multiple of 32"):
+        export(
+            "encoder", tiny_bert(tmp_path / "bert", width=16), tmp_path / "out", word_bits=4, progress=lambda _: None
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_encoder_with_more_than_pooling_is_refused_and_a_distilbert_keeps_its_width(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Word embeddings in four bits: a third of a small model's size is the table that its words are looked up in.
+
+Rows are cut into blocks of 32 numbers, each of four bits, with a scale of 16 bits for each block: the format Q4_0 of llama.cpp. ONNX
+Runtime widens the rows of a text's words when it looks them up (`GatherBlockQuantized`), so the table is small in memory too. That of
+multilingual-e5-small moves by 3.1 % (root of the mean square), about as much as by 8 bits with one scale for the whole table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from botkit.errors import ModelError
+
+BLOCK: Final = 32
+BLOCKS: Final = "_blocks"
+SCALE: Final = "_blocks_scale"
+"""What the names of the two arrays of a table end in."""
+_LEVELS: Final = (-8.0, 7.0, *(sign * size for size in (8.5, 8.0, 7.5, 7.0, 6.5, 6.0) for sign in (-1, 1)))
+"""What the largest number of a block may become; beyond the range it is cut off, for the good of the others."""
+
+Floats = NDArray[np.float32]
+
+
+def to_blocks(table: Floats) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    """Whole numbers from -8 to 7 of the table's shape (rows, columns), and scales of shape (rows, columns / 32).
+
+    Of several scales for a block, that with the least squared error is taken; one of them gives back what `from_blocks` made.
+    """
+    cut = table.reshape(len(table), -1, BLOCK)
+    largest = np.take_along_axis(cut, np.abs(cut).argmax(axis=2)[:, :, None], axis=2)
+    whole = np.zeros(cut.shape, dtype=np.int8)
+    scales = np.zeros(largest.shape, dtype=np.float16)
+    least = np.full(largest.shape, np.inf, dtype=np.float32)
+    for level in _LEVELS:
+        tried = (largest / level).astype(np.float16)
+        divisors = np.where(tried == 0, np.float32(1), tried.astype(np.float32))
+        rounded = np.clip(np.rint(cut / divisors), -8, 7)
+        error = np.square(rounded * divisors - cut).sum(axis=2, keepdims=True)
+        better = error < least
+        least = np.where(better, error, least)
+        scales = np.where(better, tried, scales)
+        whole = np.where(better, rounded, whole).astype(np.int8)
+    return whole.reshape(table.shape), scales[:, :, 0]
+
+
+def from_blocks(whole: NDArray[Any], scales: NDArray[Any]) -> Floats:
+    """The table that `to_blocks` stored."""
+    table: Floats = whole.astype(np.float32) * np.repeat(scales.astype(np.float32), BLOCK, axis=1)
+    return table
+
+
+def look_ups(model: Any) -> list[Any]:
+    """The nodes of an ONNX model that look token ids up in a table which fits blocks and nothing else uses."""
+    tables = {one.name: one.dims for one in model.graph.initializer if len(one.dims) == 2}
+    uses = [name for node in model.graph.node for name in node.input]
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type == "Gather"
+        and node.input[1] == "input_ids"
+        and uses.count(node.input[0]) == 1
+        and node.input[0] in tables
+        and tables[node.input[0]][1] % BLOCK == 0
+    ]
+
+
+def store_in_blocks(graph: Path) -> None:
+    """Exchange the word embeddings of the graph, still float, for blocks; raises `ModelError` where it has none that fit."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(graph))
+    found = look_ups(model)
+    if not found:
+        raise ModelError(
+            f"Four bits are for a table of word embeddings that serves nothing else and whose width is a multiple of {BLOCK}; "
+            "this model has none. Export it with 8 bits."
+        )
+    for node in found:
+        name, ids = node.input
+        (weights,) = (one for one in model.graph.initializer if one.name == name)
+        whole, scales = to_blocks(numpy_helper.to_array(weights).astype(np.float32))
+        halves = (whole[:, ::2] & 15) | ((whole[:, 1::2] & 15) << 4)
+        weights.CopyFrom(
+            helper.make_tensor(
+                f"{name}{BLOCKS}", TensorProto.INT4, whole.shape, halves.astype(np.uint8).tobytes(), raw=True
+            )
+        )
+        model.graph.initializer.append(numpy_helper.from_array(scales, f"{name}{SCALE}"))
+        widened = helper.make_node("Cast", [f"{name}{SCALE}"], [f"{name}_scales"], to=TensorProto.FLOAT)
+        rows = helper.make_node(
+            "GatherBlockQuantized", [f"{name}{BLOCKS}", ids, f"{name}_scales"], list(node.output), node.name,
+            domain="com.microsoft", gather_axis=0, quantize_axis=1, block_size=BLOCK,
+        )  # fmt: skip
+        place = list(model.graph.node).index(node)
+        model.graph.node.remove(node)
+        model.graph.node.insert(place, rows)
+        model.graph.node.insert(0, widened)
+    if "com.microsoft" not in {one.domain for one in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, str(graph))
