@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.errors import ModelError
+from botkit.language import detect
+from botkit.messages import Language
 from botkit.models.manifest import GRAPH, is_botkit_folder, read_manifest, read_model_config
 from botkit.models.pretrained import load_pretrained
 from botkit.models.runtime import Forward, OnnxForward, load_tokenizer, run_each
@@ -30,10 +32,22 @@ class TextClassifier:
         *,
         max_length: int,
         pad_id: int = 0,
+        companions: Mapping[Language, TextClassifier] | None = None,
     ) -> None:
-        """`forward` returns logits of shape (batch, len(labels))."""
-        self.name = name
-        self.labels = tuple(labels)
+        """`forward` returns logits of shape (batch, len(labels)).
+
+        Texts in the language of one of the `companions` are read by that classifier too, and the mean of the logits counts.
+        Raises `ModelError` for one with other labels.
+        """
+        self.name: str = name
+        self.labels: tuple[str, ...] = tuple(labels)
+        self._companions: dict[Language, TextClassifier] = dict(companions or {})
+        for companion in self._companions.values():
+            if companion.labels != self.labels:
+                raise ModelError(
+                    f"{companion.name}: its labels are {', '.join(companion.labels)}, those of {name}, whose companion it is, "
+                    f"{', '.join(labels)}. Export a classifier with the same labels, in the same order."
+                )
         self._forward = forward
         self._pad_id = pad_id
         self._tokenizer = tokenizer
@@ -57,6 +71,9 @@ class TextClassifier:
             manifest.labels,
             max_length=manifest.max_length,
             pad_id=int(read_model_config(folder).get("pad_token_id") or 0),
+            companions={
+                language: cls.onnx(folder / inside, threads=threads) for language, inside in manifest.companions.items()
+            },
         )
 
     @classmethod
@@ -74,11 +91,16 @@ class TextClassifier:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probabilities of shape (texts, labels), in order. A long text counts with its first tokens."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        logits = [one for (one,) in run_each(self._forward, encodings, self._pad_id)]
-        if not logits:
-            return np.zeros((0, len(self.labels)))
-        stacked = np.stack(logits).astype(np.float64)
-        raised = np.exp(stacked - stacked.max(axis=1, keepdims=True))
+        logits = self._logits(texts)
+        for language, companion in self._companions.items():
+            places = [place for place, text in enumerate(texts) if detect(text) == language]
+            logits[places] = (logits[places] + companion._logits([texts[place] for place in places])) / 2
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
         return shares
+
+    def _logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """What this classifier alone says, of shape (texts, labels)."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        rows = [row for (row,) in run_each(self._forward, encodings, self._pad_id)]
+        return np.stack(rows).astype(np.float64) if rows else np.zeros((0, len(self.labels)))

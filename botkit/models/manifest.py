@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from botkit.errors import ModelError
+from botkit.messages import Language
 
 Role: TypeAlias = Literal["encoder", "reader", "sentiment", "generator", "classifier"]
 ROLES: Final[tuple[Role, ...]] = ("encoder", "reader", "sentiment", "generator")
@@ -54,6 +55,9 @@ class Manifest(BaseModel):
     command: str = ""
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    companions: Mapping[Language, str] = Field(default_factory=dict)
+    """Classifiers: folders in this one, by language, of classifiers with the same labels that read texts in that language too."""
+
     threshold: float = 0.0
     """Readers: the margin over "no answer", in logits, below which a question to one given passage counts as unanswerable."""
 
@@ -125,11 +129,13 @@ def digest(path: Path) -> str:
 
 
 def check_digest(folder: Path) -> None:
-    """Raise `ModelError` where `model.onnx` is not the file its manifest speaks of.
+    """Raise `ModelError` where `model.onnx`, or that of a companion, is not the file its manifest speaks of.
 
     Hashing takes about 30 ms for 25 MB, so `botkit models show` and `botkit doctor` ask for it and a start does not.
     """
     manifest = read_manifest(folder)
+    for companion in manifest.companions.values():
+        check_digest(folder / companion)
     found = digest(folder / GRAPH)
     if found != manifest.sha256:
         raise ModelError(

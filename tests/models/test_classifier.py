@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from botkit.cli import main
 from botkit.config import load_settings
 from botkit.errors import ModelError
 from botkit.models.classifier import TextClassifier
+from botkit.models.manifest import check_digest, read_manifest
 from botkit.models.registry import describe_model
 
 from .tiny import make_encoder, make_sentiment
@@ -34,6 +37,44 @@ def test_a_row_of_probabilities_for_each_text(topics: Path) -> None:
 def test_a_transformers_folder_classifies_through_torch(bert_sentiment_folder: Path) -> None:
     classifier = TextClassifier.load(bert_sentiment_folder)
     assert classifier.probabilities(["the river is long"]).shape == (1, len(classifier.labels))
+
+
+def accompanied(tmp_path: Path, labels: tuple[str, ...] = TOPICS) -> Path:
+    """A classifier with a companion for English, whose "good" pulls the other way."""
+    folder = make_sentiment(tmp_path / "topics", labels=TOPICS).folder
+    companion = make_sentiment(folder / "english", labels=labels, good=-16).folder
+    assert read_manifest(companion).labels == labels
+    manifest = json.loads((folder / "botkit.json").read_text()) | {"companions": {"en": "english"}}
+    (folder / "botkit.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_a_companion_reads_the_texts_in_its_language(tmp_path: Path) -> None:
+    alone = TextClassifier.load(make_sentiment(tmp_path / "alone", labels=TOPICS).folder)
+    both = TextClassifier.load(accompanied(tmp_path))
+    texts = ["北京 good", "good", "大学"]
+    shares, expected = both.probabilities(texts), alone.probabilities(texts)
+    assert shares[[0, 2]] == pytest.approx(expected[[0, 2]])
+    logits = np.array([0, 0, (12 - 16) / 2]) / 3  # the mean over [CLS] good [SEP], of both models
+    assert shares[1] == pytest.approx(np.exp(logits) / np.exp(logits).sum())
+    assert both.probabilities([]).shape == (0, 3)
+    assert both.probabilities(["大学"]) == pytest.approx(expected[2:])
+
+
+def test_a_companion_with_other_labels_or_exchanged_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match="its labels are praise, other, complaint, those of .* complaint, other, praise"
+    ):
+        TextClassifier.load(accompanied(tmp_path, TOPICS[::-1]))
+    folder = accompanied(tmp_path / "other")
+    check_digest(folder)
+    with (folder / "english" / "model.onnx").open("ab") as graph:
+        graph.write(b" ")
+    with pytest.raises(ModelError, match="english.*damaged or was exchanged"):
+        check_digest(folder)
+    shutil.rmtree(folder / "english")
+    with pytest.raises(ModelError, match="english.*cannot be read"):
+        TextClassifier.load(folder)
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:

@@ -159,12 +159,14 @@ def make_reader(folder: Path, *, seed: int = 0, max_length: int = 64) -> TinyMod
     return TinyModel(folder, table)
 
 
-def make_sentiment(folder: Path, labels: Sequence[str] = ("negative", "neutral", "positive")) -> TinyModel:
-    """The logits are the mean of the tokens' rows: "bad" pulls to the first label, "good" to the last."""
+def make_sentiment(
+    folder: Path, labels: Sequence[str] = ("negative", "neutral", "positive"), good: float = 12
+) -> TinyModel:
+    """The logits are the mean of the tokens' rows: "bad" pulls to the first label, "good" to the last, so much."""
     tokenizer = bert_tokenizer()
     table = np.zeros((tokenizer.get_vocab_size(), len(labels)), dtype=np.float32)
     table[tokenizer.token_to_id("bad"), 0] = 12
-    table[tokenizer.token_to_id("good"), -1] = 12
+    table[tokenizer.token_to_id("good"), -1] = good
     constants: dict[str, NDArray[Any]] = {"table": table}
     nodes = _pooled(constants)
     nodes.append(helper.make_node("Identity", ["mean"], ["logits"]))
