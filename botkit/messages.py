@@ -166,8 +166,9 @@ class Reply:
     """The bot's whole answer to one message.
 
     `text` is what to show; `answer` is the verbatim span where the route is "answer" (for an FAQ entry the stored
-    answer) and the same as `text` otherwise. `confidence` is the probability that
-    the answer is right. `options` are the readings offered by the route "clarify", or the
+    answer) and empty otherwise. `confidence` is the probability that the answer is right, with the route "unknown" that there is
+    none. `question` is what an answer answers: of a follow-up, or of a choice between readings, in words that say it
+    whole. `options` are the readings offered by the route "clarify", or the
     buttons worth showing with any other route.
     """
 
@@ -176,6 +177,7 @@ class Reply:
     confidence: float
     conversation: str
     answer: str = ""
+    question: str = ""
     language: Language = "en"
     sources: tuple[Source, ...] = ()
     sentiment: Sentiment = Sentiment("neutral", 0.0)
@@ -190,6 +192,7 @@ class Reply:
         result: dict[str, Any] = {
             "answer": self.text,
             "span": self.answer,
+            "question": self.question,
             "route": self.route,
             "confidence": round(self.confidence, 4),
             "sources": [source.as_json() for source in self.sources],

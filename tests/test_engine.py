@@ -84,6 +84,7 @@ async def test_a_follow_up_is_understood_in_context(make_bot: MakeBot) -> None:
     assert reply.trace is not None
     assert reply.trace.rewritten
     assert "Ada Moss" in reply.trace.query
+    assert reply.question == reply.trace.query
 
 
 async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:
@@ -130,6 +131,7 @@ async def test_two_equal_readings_are_both_offered_and_one_can_be_chosen(make_bo
     chosen = await bot.engine.answer(Message(str(wanted), conversation="c"))
     assert chosen.route == "answer"
     assert "nine" in chosen.text
+    assert (reply.question, chosen.question) == ("", "Tell me at what hour the gate opens")
 
 
 async def test_two_stored_answers_of_one_table_are_offered_and_one_can_be_chosen(

@@ -10,7 +10,7 @@ import typer
 
 from botkit.cli import common
 from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
-from botkit.errors import DataError
+from botkit.errors import BotkitError, DataError
 
 if TYPE_CHECKING:
     from botkit.config import Settings
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make the rea
 def collect(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Propose an example for every answer that somebody rated."""
     from botkit.conversations.sqlite import open_store
-    from botkit.training.improve import merge, propose, read_proposals, told, write_proposals
+    from botkit.training.improve import alone, merge, propose, read_proposals, told, write_proposals
 
     settings = settings_from(config, home)
     folder = _folder(settings)
@@ -32,10 +32,11 @@ def collect(as_json: JsonOption = False, config: ConfigOption = None, home: Home
         found = propose(store.export())
     finally:
         store.close()
-    known = read_proposals(folder)
-    merged = merge(known, found)
-    if merged:
-        write_proposals(folder, merged)
+    with alone(folder):
+        known = read_proposals(folder)
+        merged = merge(known, found)
+        if merged:
+            write_proposals(folder, merged)
     report = {"new": len(merged) - len(known), **told(merged), "folder": str(folder)}
     if as_json:
         print_json(report)
@@ -56,22 +57,19 @@ def review(
     home: HomeOption = None,
 ) -> None:
     """Look at the proposals one by one: accept, mend or reject. Every decision is kept at once."""
-    from botkit.training.improve import read_proposals, told, write_proposals
+    from botkit.training.improve import decide, read_proposals, told
 
     folder = _folder(settings_from(config, home))
     proposals = read_proposals(folder)
-    waiting = [number for number, one in enumerate(proposals) if one.decision == "open"]
+    waiting = [one for one in proposals if one.decision == "open"]
     if accept_all:
-        for number in waiting:
-            proposals[number] = replace(proposals[number], decision="accepted")
-        write_proposals(folder, proposals)
+        proposals = decide(folder, [replace(one, decision="accepted") for one in waiting])
     elif waiting and not as_json:
-        for count, number in enumerate(waiting, 1):
-            decided = _ask(proposals[number], f"{count} of {len(waiting)}")
+        for count, one in enumerate(waiting, 1):
+            decided = _ask(one, f"{count} of {len(waiting)}")
             if decided is None:
                 break
-            proposals[number] = decided
-            write_proposals(folder, proposals)
+            proposals = decide(folder, [decided])
     report = told(proposals)
     if as_json:
         print_json({**report, "proposals": [_shown(one) for one in proposals]})
@@ -155,20 +153,20 @@ def train(
     from botkit.evaluation.scored import Scored, compare
     from botkit.models.registry import load_reader
     from botkit.training.export import export
-    from botkit.training.improve import note_promotion, read_proposals, write_data
+    from botkit.training.improve import alone, check_apart, forget_promotion, note_promotion, read_proposals, write_data
     from botkit.training.recipe import load_recipe
     from botkit.training.run import train as run
 
     settings = settings_from(config, home)
     folder = _folder(settings)
-    learn, held_out, learnt, kept = write_data(folder, read_proposals(folder))
+    with alone(folder):
+        learn, held_out, learnt, kept = write_data(folder, read_proposals(folder))
     compared = ([held_out] if kept else []) + list(valid or ())
     if not compared:
         raise DataError(
             "No accepted example is kept for the comparison (one in four is). Accept more, or name rows with --valid."
         )
-    for file in data or ():
-        read_rows(file, "reading")
+    check_apart([learn, *(data or ())], compared)
     if sum(len(read_rows(file, "reading")[0]) for file in compared) < 2:
         raise DataError("One example is too few for the comparison. Accept more, or name rows with --valid.")
     in_service = settings.config.models.reader
@@ -201,8 +199,12 @@ def train(
     verdict = report["figures"]["f1"]["verdict"]
     promoted = verdict == "better" and not dry_run
     if promoted:
-        write_setting(settings.source or settings.paths.config, ("models", "reader"), str(exported))
         note_promotion(folder, in_service, str(exported), report["figures"]["f1"])
+        try:
+            write_setting(settings.source or settings.paths.config, ("models", "reader"), str(exported))
+        except BotkitError:
+            forget_promotion(folder)
+            raise
     told = {
         **report["figures"]["f1"],
         "n": report["n"],
@@ -233,11 +235,13 @@ def train(
 def rollback(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOption = None) -> None:
     """Put the reader back in service that was there before the last promotion."""
     from botkit.cli.models import write_setting
+    from botkit.models.registry import model_folder
     from botkit.training.improve import forget_promotion, last_promotion
 
     settings = settings_from(config, home)
     folder = _folder(settings)
     last = last_promotion(folder)
+    model_folder(last["before"], "reader", settings.paths)  # told before anything is changed, where it is gone
     write_setting(settings.source or settings.paths.config, ("models", "reader"), last["before"])
     forget_promotion(folder)
     if as_json:

@@ -46,6 +46,7 @@ class StoredTurn:
             "sentiment": self.sentiment.label if self.sentiment else None,
             "route": self.route,
             "confidence": self.confidence,
+            "question": self.reply.get("question", "") if self.reply else "",
             "sources": list(self.reply["sources"]) if self.reply else [],
             "rating": self.rating,
             "note": self.note,

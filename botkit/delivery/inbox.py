@@ -232,6 +232,7 @@ def _reply(stored: Mapping[str, Any]) -> Reply:
     return Reply(
         text=stored["answer"],
         answer=stored["span"],
+        question=stored.get("question", ""),
         route=stored["route"],
         confidence=stored["confidence"],
         conversation=stored["conversation"],

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Container, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from botkit.data.duplicates import folded
 from botkit.data.jsonl import objects, read_text, write_rows
-from botkit.data.rows import check
+from botkit.data.rows import check, read_rows
 from botkit.errors import DataError, ModelError
 
 Decision = Literal["open", "accepted", "rejected"]
 PROPOSALS: Final = "proposals.jsonl"
 HISTORY: Final = "promotions.jsonl"
+LOCK: Final = "proposals.lock"
 _EVERY: Final = 4
 
 
@@ -38,8 +41,8 @@ class Proposal:
 
     @property
     def evaluates(self) -> bool:
-        """Whether this example is for the comparison instead of the training; decided by its question."""
-        return zlib.crc32(self.question.encode()) % _EVERY == 0
+        """Whether this example is for the comparison instead of the training; decided by the words of its question."""
+        return zlib.crc32(folded(self.question).encode()) % _EVERY == 0
 
     def row(self) -> dict[str, Any]:
         """A reading row. Raises `DataError` where the answer is not in the passage."""
@@ -65,15 +68,21 @@ class Proposal:
 
 
 def propose(turns: Iterable[Mapping[str, Any]]) -> list[Proposal]:
-    """Proposals from the turns of `botkit conversations export`, oldest first; one for each rated answer with a source."""
+    """Proposals from the turns of `botkit conversations export`, oldest first; one for each rated answer with a source.
+
+    The question is that which the answer tells, or else what was said before it, but for the choice between two readings.
+    """
     found: dict[str, Proposal] = {}
     asked: dict[str, str] = {}
+    choosing: set[str] = set()
     for turn in turns:
+        conversation = str(turn.get("conversation"))
         if turn.get("role") == "user":
-            asked[str(turn["conversation"])] = str(turn["text"])
+            asked[conversation] = "" if conversation in choosing else str(turn["text"])
             continue
+        (choosing.add if turn.get("route") == "clarify" else choosing.discard)(conversation)
         sources = turn.get("sources") or []
-        question = asked.get(str(turn.get("conversation")), "")
+        question = str(turn.get("question") or asked.get(conversation, ""))
         if turn.get("rating") not in (1, -1) or turn.get("route") != "answer" or not sources or not question.strip():
             continue
         source = sources[0]
@@ -111,18 +120,37 @@ def write_proposals(folder: Path, proposals: Iterable[Proposal]) -> None:
     write_rows(folder / PROPOSALS, (asdict(one) for one in proposals))
 
 
+def alone(folder: Path) -> AbstractContextManager[Any]:
+    """What reads proposals to write them again does so inside: nothing that others write meanwhile is lost."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / LOCK)
+
+
+def decide(folder: Path, decided: Iterable[Proposal]) -> list[Proposal]:
+    """Keep these decisions, of the proposals that are still there; returns all that are there."""
+    by_id = {one.id: one for one in decided}
+    with alone(folder):
+        proposals = [by_id.get(one.id, one) for one in read_proposals(folder)]
+        if by_id:
+            write_proposals(folder, proposals)
+    return proposals
+
+
 def keep_only(folder: Path, left: Iterable[Proposal], ids: Container[str]) -> None:
     """Take the proposals of `ids` out, and their rows out of what was written for training.
 
     Of those that others asked for as well (`left`), the notes are those of the others.
     """
     notes = {one.id: one.note for one in left}
-    kept = [replace(one, note=notes.get(one.id, one.note)) for one in read_proposals(folder) if one.id not in ids]
-    write_proposals(folder, kept)
-    for name in ("train", "valid"):
-        file = folder / f"{name}.jsonl"
-        if file.is_file() and file.stat().st_size:
-            write_rows(file, [row for _, row in objects(file, read_text(file)) if row.get("id") not in ids])
+    with alone(folder):
+        kept = [replace(one, note=notes.get(one.id, one.note)) for one in read_proposals(folder) if one.id not in ids]
+        write_proposals(folder, kept)
+        for name in ("train", "valid"):
+            file = folder / f"{name}.jsonl"
+            if file.is_file() and file.stat().st_size:
+                write_rows(file, [row for _, row in objects(file, read_text(file)) if row.get("id") not in ids])
 
 
 def merge(known: Iterable[Proposal], new: Iterable[Proposal]) -> list[Proposal]:
@@ -155,10 +183,33 @@ def write_data(folder: Path, proposals: Iterable[Proposal]) -> tuple[Path, Path,
     return files["train"], files["valid"], len(parts["train"]), len(parts["valid"])
 
 
+def check_apart(learnt: Iterable[Path], compared: Iterable[Path]) -> None:
+    """Raise `DataError` where a question about a passage is both in files to learn from and in files to compare on."""
+    known: dict[tuple[str, str], str] = {}
+    for file in learnt:
+        known |= {_asked_about(row.values): row.place for row in read_rows(file, "reading")[0]}
+    both = [
+        (known[key], row.place)
+        for file in compared
+        for row in read_rows(file, "reading")[0]
+        if (key := _asked_about(row.values)) in known
+    ]
+    if both:
+        first, second = both[0]
+        raise DataError(
+            f"{second}: this question about this passage is also learnt from ({first}; {len(both)} such in all). Take it out of "
+            "one of the two: on what a candidate has learnt it proves nothing."
+        )
+
+
+def _asked_about(values: Mapping[str, Any]) -> tuple[str, str]:
+    return folded(str(values["question"])), folded(str(values["context"]))
+
+
 def promotions(folder: Path) -> list[dict[str, Any]]:
     """What was promoted, oldest first."""
     file = folder / HISTORY
-    return [row for _, row in objects(file, read_text(file))] if file.is_file() else []
+    return [row for _, row in objects(file, read_text(file))] if file.is_file() and file.stat().st_size else []
 
 
 def note_promotion(folder: Path, before: str, after: str, report: Mapping[str, Any]) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from botkit.cli import main
 from botkit.errors import DataError
-from botkit.training.improve import Proposal, merge, propose, read_proposals, write_data, write_proposals
+from botkit.training.improve import (
+    Proposal,
+    check_apart,
+    decide,
+    keep_only,
+    merge,
+    propose,
+    read_proposals,
+    write_data,
+    write_proposals,
+)
 
 PASSAGE = "The shop opens at nine. On Sundays it opens at eleven."
 
@@ -39,6 +49,45 @@ def test_ratings_become_proposals() -> None:
     assert (good.question, good.answer, good.start) == ("When on Sundays?", "at eleven", PASSAGE.index("at eleven"))
     assert good.row()["answers"] == [{"text": "at eleven", "start": good.start}]
     assert (bad.question, bad.answer, bad.note, bad.row()["answers"]) == ("Do you sell beds?", "", "no such thing", [])
+
+
+def test_the_question_is_the_one_that_was_answered_not_the_choice_between_two() -> None:
+    asked_back = turn("a", "bot", "Which?", route="clarify", sources=[])
+    turns = [turn("a", "user", "When?"), asked_back, turn("a", "user", "2"), answer("a", 1)]
+    assert propose(turns) == [], "stored before the question was told"
+    (one,) = propose([*turns[:3], answer("a", 1) | {"question": "When do you open on Sundays?"}])
+    assert one.question == "When do you open on Sundays?"
+    (later,) = propose([*turns, turn("a", "user", "When do you close?"), answer("a", 1)])
+    assert later.question == "When do you close?"
+
+
+def test_spellings_of_a_question_are_on_the_same_side() -> None:
+    for number in range(20):
+        question = f"When do you open on day {number}?"
+        sides = {
+            Proposal("1", text, PASSAGE, "", "at nine", 0, 1, "").evaluates
+            for text in (question, question.lower(), question.rstrip("?"), f"{question} ", question.upper())
+        }
+        assert len(sides) == 1, question
+
+
+def test_what_is_deleted_during_a_review_stays_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "home" / "improve"
+    proposals = [
+        Proposal(str(n), f"Question {n}?", PASSAGE, "", "at nine", PASSAGE.index("at nine"), 1, "") for n in range(3)
+    ]
+    write_proposals(folder, proposals)
+    pressed = iter("yyq")
+
+    def press(*_: object) -> str:
+        keep_only(folder, [], {"1"})  # the person of the second deletes what they said
+        return next(pressed)
+
+    monkeypatch.setattr("builtins.input", press)
+    with pytest.raises(SystemExit):
+        main(["improve", "review", "--home", str(tmp_path / "home")])
+    assert {one.id: one.decision for one in read_proposals(folder)} == {"0": "accepted", "2": "open"}
+    assert [one.id for one in decide(folder, [replace(proposals[1], decision="accepted")])] == ["0", "2"]
 
 
 def test_decisions_survive_collecting_again_and_a_changed_mind_opens_them() -> None:
@@ -142,4 +191,27 @@ def test_a_promotion_can_be_undone(tmp_path: Path, capsys: pytest.CaptureFixture
     code, told, _ = run(capsys, "improve", "rollback", "--home", home)
     assert (code, told["reader"]) == (0, "builtin")
     assert load_settings(None, home).config.models.reader == "builtin"
-    assert run(capsys, "improve", "rollback", "--home", home)[0] == 1
+    code, told, _ = run(capsys, "improve", "rollback", "--home", home)
+    assert (code, "Nothing was promoted" in told["error"]["message"]) == (1, True)
+    code, told, _ = run(capsys, "improve", "status", "--home", home)
+    assert (code, told["promotions"]) == (0, [])
+    note_promotion(home / "improve", str(tmp_path / "gone"), "builtin", {"difference": 0.1})
+    code, told, _ = run(capsys, "improve", "rollback", "--home", home)
+    assert (code, "There is no model" in told["error"]["message"]) == (1, True)
+    assert load_settings(None, home).config.models.reader == "builtin"
+    assert len(run(capsys, "improve", "status", "--home", home)[1]["promotions"]) == 1
+
+
+def test_what_is_learnt_is_not_compared_on(tmp_path: Path) -> None:
+    def rows(name: str, *asked: str) -> Path:
+        file = tmp_path / name
+        answers = [{"text": "at nine", "start": PASSAGE.index("at nine")}]
+        lines = [json.dumps({"title": "t", "question": q, "context": PASSAGE, "answers": answers}) for q in asked]
+        file.write_text("\n".join(lines), encoding="utf-8")
+        return file
+
+    learnt = rows("learnt.jsonl", "When do you open?", "When do you close?")
+    check_apart([learnt], [rows("other.jsonl", "Do you open at all?")])
+    same = rows("same.jsonl", "Do you open at all?", "when do you OPEN")
+    with pytest.raises(DataError, match=r"same\.jsonl:2: .* also learnt from \(.*learnt\.jsonl:1; 1 such in all\)"):
+        check_apart([learnt], [same])
