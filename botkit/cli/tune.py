@@ -41,6 +41,7 @@ def tune(
 ) -> None:
     """Try hyperparameters, give up on bad ones early, and write the best as a recipe that `botkit train` reads."""
     from botkit.cli.train import progress, trainable
+    from botkit.config import folder_or_name
     from botkit.training.recipe import TASKS, load_recipe
     from botkit.training.run import base_for
     from botkit.training.tune import METHODS, Search, read_space, search
@@ -50,7 +51,7 @@ def tune(
     if method not in METHODS:
         raise typer.BadParameter(f"choose one of {', '.join(METHODS)}", param_hint="--method")
     settings = settings_from(config, home)
-    overrides: dict[str, Any] = {} if base is None else {"base": base}
+    overrides: dict[str, Any] = {} if base is None else {"base": folder_or_name(base, Path.cwd())}
     if data:
         overrides["data.train"] = [str(path.absolute()) for path in data]
     if valid:

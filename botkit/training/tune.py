@@ -7,6 +7,7 @@ Trials that do worse than the median of the others at the same validation are gi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import yaml
+from pydantic import BaseModel
 
 from botkit.config import ConfigFile
 from botkit.errors import BotkitError, ConfigError, DataError, DivergedError, MissingExtraError
@@ -36,6 +38,7 @@ _JOURNAL: Final = "study.journal"
 _STUDY: Final = "study.json"
 _NAME: Final = "botkit"
 _WARM_UP_TRIALS: Final = 4
+_DIVERGED: Final = "diverged"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def read_space(path: Path | None) -> dict[str, Any]:
             raise ConfigError(f"{place}: points must be a whole number from 1, found {points!r}.")
         if step is not None and given.get("log"):
             raise ConfigError(f"{place}: a logarithmic range has no step; leave one of the two out.")
+        if is_whole(key) and any(number != int(number) for number in (*numbers, step or 1)):
+            raise ConfigError(f"{place}: takes whole numbers, so low, high and step must be such.")
         if given["low"] >= given["high"]:
             raise ConfigError(f"{place}: low must be less than high.")
         if given.get("log") and given["low"] <= 0:
@@ -104,25 +109,41 @@ def grid_of(space: Mapping[str, Any]) -> dict[str, list[Any]]:
         if isinstance(given, list):
             grid[key] = given
             continue
-        whole = isinstance(given["low"], int) and isinstance(given["high"], int)
-        if given.get("step"):
-            values = np.arange(given["low"], given["high"] + given["step"] / 2, given["step"])
+        low, high, step = given["low"], given["high"], given.get("step")
+        if step:
+            values = low + step * np.arange(math.floor((high - low) / step + 1e-9) + 1)
         else:
-            spread = np.geomspace if given.get("log") else np.linspace
-            values = spread(given["low"], given["high"], int(given.get("points", 3)))
+            values = (np.geomspace if given.get("log") else np.linspace)(low, high, int(given.get("points", 3)))
+        whole = is_whole(key)
         grid[key] = list(dict.fromkeys(round(float(v)) if whole else float(v) for v in values))
     return grid
+
+
+def is_whole(key: str) -> bool:
+    """Whether a key of the recipe takes whole numbers only."""
+    model: type[BaseModel] = Recipe
+    *sections, name = key.split(".")
+    for section in sections:
+        field = model.model_fields.get(section)
+        kinds = get_args(field.annotation) or (field.annotation,) if field else ()
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
+            return False
+        model = inner
+    field = model.model_fields.get(name)
+    kinds = get_args(field.annotation) or (field.annotation,) if field else ()
+    return int in kinds and float not in kinds
 
 
 def search(
     plan: Search, *, workers: int = 1, listener: Callable[[Mapping[str, Any]], None] | None = None
 ) -> dict[str, Any]:
     """Run what is left of the trials, and write best.yaml, trials.json and the pictures. Returns the report."""
-    optuna = _optuna()
+    _optuna()
     recipe = _recipe(plan, {})
     for key, values in grid_of(plan.space).items():  # a wrong key or value is told before anything is trained
-        _recipe(plan, {key: values[0]})
-        _recipe(plan, {key: values[-1]})
+        for value in values:
+            _recipe(plan, {key: value})
     plan.out.mkdir(parents=True, exist_ok=True)
     identity = json.dumps([fingerprint(recipe), plan.space, plan.method, plan.seed], sort_keys=True, default=str)
     marker = plan.out / _STUDY
@@ -134,14 +155,7 @@ def search(
     study = _study(plan)
     if _left(study, plan) <= 0:
         return _write_up(plan, study)
-    stale = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.RUNNING]
-    for trial in stale:  # of a search that was killed
-        # at its last point a grid's sampler wants to stop a search that does not run
-        with contextlib.suppress(RuntimeError, ValueError):
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        # a grid counts it as visited and would never come back to it
-        again = {**trial.system_attrs, "fixed_params": trial.params}
-        study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.WAITING, system_attrs=again))
+    _try_again(study)
     if workers <= 1:
         _work(plan, 0, listener)
     else:
@@ -168,16 +182,42 @@ def search(
     return _write_up(plan, study)
 
 
+def _try_again(study: Any) -> None:
+    """Put the points in line again at which a search was killed or stopped: a grid counts them as visited."""
+    optuna = _optuna()
+    state = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
+        # at its last point a grid's sampler wants to stop a search that does not run
+        with contextlib.suppress(RuntimeError, ValueError):
+            study.tell(trial.number, state=state.FAIL)
+    trials = study.get_trials(deepcopy=False)
+    settled = [_point(trial) for trial in trials if _is_done(trial) or trial.state == state.WAITING]
+    for trial in trials:
+        point = _point(trial)
+        if trial.state == state.FAIL and point and point not in settled:
+            settled.append(point)
+            again = {**trial.system_attrs, "fixed_params": trial.params}
+            study.add_trial(optuna.trial.create_trial(state=state.WAITING, system_attrs=again))
+
+
+def _point(trial: Any) -> Any:
+    """What tells a trial's values from those of others: its place on the grid, or the values."""
+    if "grid_id" in trial.system_attrs:
+        return trial.system_attrs["grid_id"] + 1
+    return trial.params or trial.system_attrs.get("fixed_params")
+
+
 def _left(study: Any, plan: Search) -> int:
     """Trials that are still to be made; a grid ends with its last point."""
-    done = sum(1 for trial in study.get_trials(deepcopy=False) if trial.state in _done())
+    done = sum(map(_is_done, study.get_trials(deepcopy=False)))
     points = math.prod(len(values) for values in grid_of(plan.space).values()) if plan.method == "grid" else plan.trials
     return min(plan.trials, points) - done
 
 
-def _done() -> tuple[Any, ...]:
+def _is_done(trial: Any) -> bool:
+    """Whether a trial came to its end, was given up, or would go astray again."""
     state = _optuna().trial.TrialState
-    return state.COMPLETE, state.PRUNED
+    return trial.state in (state.COMPLETE, state.PRUNED) or _DIVERGED in trial.user_attrs
 
 
 def _worker(plan: Search, number: int, told: Any) -> None:
@@ -197,15 +237,21 @@ def _work(plan: Search, number: int, listener: Callable[[Mapping[str, Any]], Non
 
         values = {key: _suggest(trial, key, given, plan) for key, given in plan.space.items()}
         folder = plan.out / f"trial-{trial.number:03d}"
+        recipe = _recipe(plan, values)
+        validations = itertools.count(1)
 
-        def prune(step: int, figure: float) -> bool:
-            trial.report(figure, step)
+        def prune(_: int, figure: float) -> bool:
+            # trials are compared where they have seen as many rows: steps tell nothing where their batches differ
+            trial.report(figure, round(1000 * recipe.validate_every * next(validations)))
             if listener:
                 listener(_state(study, plan))
             return bool(trial.should_prune())
 
         try:
-            made = train(_recipe(plan, values), plan.base, folder, restart=True, prune=prune)
+            made = train(recipe, plan.base, folder, restart=True, prune=prune)
+        except DivergedError:
+            trial.set_user_attr(_DIVERGED, True)
+            raise
         finally:
             for heavy in ("checkpoints", "logs", "adapter"):
                 shutil.rmtree(folder / heavy, ignore_errors=True)
@@ -237,8 +283,9 @@ def _suggest(trial: Any, key: str, given: Any, plan: Search) -> Any:
     if isinstance(given, list):
         return trial.suggest_categorical(key, given)
     options = {"log": bool(given.get("log"))}
-    if isinstance(given["low"], int) and isinstance(given["high"], int):
-        return trial.suggest_int(key, given["low"], given["high"], step=int(given.get("step") or 1), **options)
+    if is_whole(key):
+        low, high, step = (int(number) for number in (given["low"], given["high"], given.get("step") or 1))
+        return trial.suggest_int(key, low, high, step=step, **options)
     return trial.suggest_float(key, given["low"], given["high"], step=given.get("step"), **options)
 
 
@@ -281,7 +328,7 @@ def _state(study: Any, plan: Search) -> dict[str, Any]:
     state = optuna.trial.TrialState
     complete = [trial.value for trial in trials if trial.state == state.COMPLETE]
     best = (min if plan.task == "generator" else max)(complete) if complete else None
-    done = sum(1 for trial in trials if trial.state in (state.COMPLETE, state.PRUNED))
+    done = sum(map(_is_done, trials))
     return {"step": done, "steps": plan.trials, "epoch": 0.0, **({"eval_best": best} if best is not None else {})}
 
 

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from botkit.errors import ConfigError, DataError
-from botkit.training.recipe import load_recipe
-from botkit.training.tune import Method, Search, grid_of, read_space, search
+from botkit.cli import main
+from botkit.errors import ConfigError, DataError, DivergedError
+from botkit.training.recipe import Recipe, load_recipe
+from botkit.training.run import Trained
+from botkit.training.tune import Method, Search, grid_of, is_whole, read_space, search
 from tests.training.tiny_models import tiny_bert, tones
 
 
@@ -86,6 +89,7 @@ def test_a_grid_has_the_points_that_were_asked_for() -> None:
         ("learning_rate: {low: 1, high: 3, points: 0}\n", "points must be a whole number from 1, found 0"),
         ("learning_rate: {low: 1, high: 3, step: 0}\n", "step must be a number above 0, found 0"),
         ("learning_rate: {low: 1, high: 3, log: true, step: 1}\n", "a logarithmic range has no step"),
+        ("batch_size: {low: 8, high: 16, step: 0.5}\n", "s.yaml:1: batch_size: takes whole numbers"),
         ("", "empty search space"),
     ],
 )
@@ -147,3 +151,101 @@ def test_a_grid_comes_back_to_the_points_at_which_it_was_killed(killed: int, tmp
     report = search(grid)
     done = [one["parameters"]["learning_rate"] for one in report["trials"] if one["state"] == "complete"]
     assert sorted(done) == [0.001, 0.002, 0.003]
+
+
+def played(monkeypatch: pytest.MonkeyPatch, curve: Callable[[Recipe], list[float]]) -> list[Recipe]:
+    """Let the trials' figures at the ends of epochs be those of `curve`; the recipes that were tried."""
+    from botkit.training import run
+
+    tried: list[Recipe] = []
+
+    def train(
+        recipe: Recipe, base: Path, folder: Path, *, restart: bool, prune: Callable[[int, float], bool]
+    ) -> Trained:
+        tried.append(recipe)
+        figure = 0.0
+        for epoch, figure in enumerate(curve(recipe), 1):
+            if prune(epoch * 64 // recipe.batch_size, figure):
+                return Trained(folder, {"macro_f1": figure}, 0, 0.0, 0, True, {"metric": "macro_f1"})
+        return Trained(folder, {"macro_f1": figure}, 0, 0.0, 0, False, {"metric": "macro_f1"})
+
+    monkeypatch.setattr(run, "train", train)
+    return tried
+
+
+def test_trials_are_compared_after_as_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(monkeypatch, lambda recipe: [0.3, 0.5, 0.7, 0.8])
+    report = search(plan(tmp_path, tmp_path, "random", 12, batch_size=[8, 16, 32]))
+    assert {trial["state"] for trial in report["trials"]} == {"complete"}, "all learn alike"
+    played(monkeypatch, lambda recipe: [0.3, 0.5, 0.7, 0.8] if recipe.batch_size > 8 else [0.1, 0.2, 0.3, 0.4])
+    (tmp_path / "other").mkdir()
+    report = search(plan(tmp_path / "other", tmp_path, "random", 16, batch_size=[8, 16, 32]))
+    assert {t["parameters"]["batch_size"] for t in report["trials"] if t["state"] == "pruned"} == {8}
+
+
+def test_a_grid_comes_back_to_the_point_at_which_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[float] = []
+
+    def curve(recipe: Recipe) -> list[float]:
+        if recipe.learning_rate == 0.003 and not stopped:
+            stopped.append(1)
+            raise KeyboardInterrupt
+        if recipe.learning_rate == 0.004:
+            raise DivergedError("astray")
+        return [recipe.learning_rate]
+
+    tried = played(monkeypatch, curve)
+    grid = plan(tmp_path, tmp_path, "grid", 9, learning_rate=[0.001, 0.002, 0.003, 0.004])
+    with pytest.raises(KeyboardInterrupt):
+        search(grid)
+    report = search(grid)
+    done = [one["parameters"]["learning_rate"] for one in report["trials"] if one["state"] == "complete"]
+    assert sorted(done) == [0.001, 0.002, 0.003]
+    assert report["best"]["value"] == 0.003
+    before = len(tried)
+    assert search(grid)["best"] == report["best"]
+    assert len(tried) == before, "neither what came to its end nor what went astray is tried again"
+
+
+def test_whole_numbers_are_those_of_keys_that_take_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {
+        "epochs": {"low": 1, "high": 3, "step": 0.5},
+        "weight_decay": {"low": 0, "high": 1},
+        "batch_size": {"low": 8, "high": 24, "step": 10},
+    }
+    assert grid_of(space) == {
+        "epochs": [1, 1.5, 2, 2.5, 3],
+        "weight_decay": [0, 0.5, 1],
+        "batch_size": [8, 18],
+    }
+    tried = played(monkeypatch, lambda recipe: [0.5])
+    search(plan(tmp_path, tmp_path, "random", 12, **space))
+    assert {one.batch_size for one in tried} <= {8, 18}
+    assert {one.epochs for one in tried} <= {1, 1.5, 2, 2.5, 3}
+    assert len({one.weight_decay for one in tried}) == len(tried) == 12
+    assert is_whole("scratch.layers")
+    assert not is_whole("scratch.nothing")
+
+
+def test_each_value_is_checked_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = played(monkeypatch, lambda recipe: [0.5])
+    with pytest.raises(ConfigError, match="cosinus"):
+        search(plan(tmp_path, tmp_path, "grid", 3, schedule=["linear", "cosinus", "cosine"]))
+    assert not tried
+
+
+def test_the_best_recipe_names_the_base_where_it_lies(
+    tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played(monkeypatch, lambda recipe: [0.5])
+    monkeypatch.chdir(bert.parent)
+    arguments = ["--base", f"./{bert.name}", "--data", str(tones(tmp_path / "t.jsonl")), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["tune", "classifier", *arguments, "--trials", "1", "--json", "--home", str(tmp_path / "home")])
+    assert not ended.value.code, capsys.readouterr().out
+    best = load_recipe("classifier", tmp_path / "out" / "best.yaml", {})
+    assert Path(best.base) == bert.resolve()
