@@ -213,7 +213,10 @@ def sentiment(
     if among is not None and not set(among) <= set(LABELS):
         raise typer.BadParameter(f"choose among {', '.join(LABELS)}", param_hint="--labels")
     settings = _measuring("sentiment", model, settings_from(config, home))
-    examples = chosen(formats.read_labelled(data), limit)
+    everything = formats.read_labelled(data)
+    if among is None and len(there := {example.label for example in everything}) > 1:
+        among = sorted(there)  # a sample that lacks one would be an easier task than the file
+    examples = chosen(everything, limit)
     measured = load_sentiment(settings.config.models, settings.paths)
     scored: list[Scored] = []
     with _bars("Classifying", hidden=as_json) as (track, _):
@@ -354,7 +357,9 @@ def cross_validate(
     data: Annotated[list[Path], typer.Option("--data", help="Rows; may be repeated.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder for the models of the folds.")],
     k: Annotated[int, typer.Option("--folds", min=2, help="Folds.")] = 5,
-    method: Annotated[str, typer.Option(help="random, stratified, time or group.")] = "random",
+    method: Annotated[
+        str, typer.Option(help="random, stratified, time or group; by default as a training holds rows back.")
+    ] = "",
     key: Annotated[str, typer.Option(help="Field of the label, time or group.")] = "",
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Recipe of the runs.", show_default=False)] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Any key of the recipe.", show_default=False)] = None,

@@ -59,7 +59,10 @@ def split(
 
 
 def folds(rows: Sequence[Row], k: int, method: Method = "random", *, key: str = "", seed: int = 1) -> list[Parts]:
-    """k pairs of train and valid; each row is in valid once. By time, each valid part lies after its training rows."""
+    """k pairs of train and valid; each row is in valid once.
+
+    By time, each valid part lies after its training rows, rows of one moment are together, and the first ones are only trained on.
+    """
     sklearn = _sklearn()
     if not 2 <= k <= len(rows):
         raise DataError(f"{k} folds of {len(rows)} rows: k must be at least 2, and no more than the rows.")
@@ -68,8 +71,15 @@ def folds(rows: Sequence[Row], k: int, method: Method = "random", *, key: str = 
         order = _time_order(rows, key or "time")
         if len(rows) <= k:
             raise DataError(f"{len(rows)} rows cannot be split {k} times by time.")
-        cut = sklearn.TimeSeriesSplit(n_splits=k).split(order)
-        return [{"train": sorted(order[i] for i in a), "valid": sorted(order[i] for i in b)} for a, b in cut]
+        times = [_time(rows[number], key or "time") for number in order]
+        cuts = [_whole_moment(times, int(valid[0])) for _, valid in sklearn.TimeSeriesSplit(n_splits=k).split(order)]
+        ends = [*cuts[1:], len(order)]
+        if any(begin >= end for begin, end in zip(cuts, ends, strict=True)):
+            raise DataError(f"Too many of the {len(rows)} rows are of one moment to be split {k} times by time.")
+        return [
+            {"train": sorted(order[:begin]), "valid": sorted(order[begin:end])}
+            for begin, end in zip(cuts, ends, strict=True)
+        ]
     if method == "group":
         groups = _values(rows, key or "group", hint="group")
         if len(set(groups)) < k:
@@ -166,18 +176,24 @@ def _by_group(rows: Sequence[Row], shares: Mapping[str, float], groups: list[str
 
 def _by_time(rows: Sequence[Row], shares: Mapping[str, float], key: str) -> Parts:
     order = _time_order(rows, key)
-    times = {number: _time(rows[number], key) for number in order}
+    times = [_time(rows[number], key) for number in order]
     parts: Parts = {}
     begin, total = 0, 0.0
     for name, share in shares.items():
         total += share
         end = len(order) if name == list(shares)[-1] else round(len(order) * total)
-        # rows of one moment stay together
-        while 0 < end < len(order) and end > begin and times[order[end]] == times[order[end - 1]]:
-            end += 1
+        if end > begin:
+            end = _whole_moment(times, end)
         parts[name] = order[begin:end]
         begin = end
     return parts
+
+
+def _whole_moment(times: Sequence[datetime], end: int) -> int:
+    """The place from `end` on, in a row of times, at which another moment begins: rows of one stay together."""
+    while 0 < end < len(times) and times[end] == times[end - 1]:
+        end += 1
+    return end
 
 
 def _time_order(rows: Sequence[Row], key: str) -> list[int]:

@@ -62,7 +62,7 @@ class Intent:
 def read_reading(path: Path) -> list[ReadingExample]:
     """Examples of a SQuAD 1.1 or 2.0 file (JSON), or of JSON lines `{"title", "question", "context", "answers"}`."""
     text = read_text(path)
-    if text.lstrip().startswith("{") and re.search(r'"data"\s*:', text[:2000]):
+    if _is_squad(text):
         return list(_squad(path, text))
     examples = []
     for line, row in objects(path, text):
@@ -73,6 +73,17 @@ def read_reading(path: Path) -> list[ReadingExample]:
         number = str(row.get("id", line))
         examples.append(ReadingExample(number, str(row.get("title", "")), context, question, golds, detect(context)))
     return examples
+
+
+def _is_squad(text: str) -> bool:
+    """Whether a file's text is one JSON object with a list under `data`, and not lines of objects."""
+    if not text.lstrip().startswith("{") or not re.search(r'"data"\s*:\s*\[', text[:2000]):
+        return False
+    try:
+        first = json.loads(text.lstrip().partition("\n")[0])
+    except json.JSONDecodeError:  # an object over several lines, or a broken one
+        return True
+    return isinstance(first.get("data"), list)
 
 
 def _squad(path: Path, text: str) -> Iterator[ReadingExample]:
@@ -126,7 +137,7 @@ def read_questions(path: Path) -> list[RoutedQuestion]:
 def is_routed(path: Path) -> bool:
     """Whether a file holds questions for the whole bot, rather than paragraphs with questions."""
     text = read_text(path)
-    if '"data"' in text[:2000] and not text.lstrip().startswith('{"id"'):
+    if _is_squad(text):
         return False
     return "context" not in next(objects(path, text))[1]
 

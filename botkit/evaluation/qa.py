@@ -58,7 +58,9 @@ class Asked:
         }
         scores = {"accuracy": float(self.right), "exact": self.exact, "f1": self.f1}
         shown = f"{self.question} → {self.reply.text}"
-        return Scored(self.id, scores, facets, text=shown, confidence=self.reply.confidence if self.answered else None)
+        sure = self.reply.confidence if self.answered else None
+        gold = " / ".join(dict.fromkeys(self.answers)) or "(no answer)"
+        return Scored(self.id, scores, facets, text=shown, confidence=sure, gold=gold)
 
     def as_json(self) -> dict[str, Any]:
         """For a file of what went wrong."""

@@ -60,7 +60,8 @@ def of_reading(example: ReadingExample, said: str, exact: float, f1: float) -> S
     }
     scores = {"exact": exact, "f1": f1}
     scores["has_answer_f1" if example.answers else "no_answer_f1"] = f1
-    return Scored(example.id, scores, facets, text=f"{example.question} → {said}")
+    gold = " / ".join(dict.fromkeys(example.answers)) or "(no answer)"
+    return Scored(example.id, scores, facets, text=f"{example.question} → {said}", gold=gold)
 
 
 def figures(scored: Sequence[tuple[ReadingExample, float, float]]) -> dict[str, float]:

@@ -41,10 +41,11 @@ img { max-width: 100% } .muted { color: #666 } .better { color: #0a7a3d } .worse
 {% for one in part.worst %}<tr><td>{{ one.text }}</td><td>{{ one.wanted }}</td><td>{{ one.said }}</td></tr>{% endfor %}</table>
 {% endif %}{% endfor %}
 {% for versus in comparisons %}<h2>{{ versus.second }} against {{ versus.first }}</h2>
-<table><tr><th>figure</th><th>difference</th><th>95 % interval</th><th>p</th><th></th></tr>
-{% for name, row in versus.figures.items() %}<tr><td>{{ name }}</td><td class="n">{{ "%+.4f" % row.difference }}</td>
-<td>{{ "%+.4f" % row.interval[0] }} … {{ "%+.4f" % row.interval[1] }}</td><td class="n">{{ "%.3f" % row.p }}</td>
-<td class="{{ row.verdict }}">{{ row.verdict }}</td></tr>{% endfor %}</table>{% endfor %}
+{% if versus.why_not %}<p class="muted">Not compared: {{ versus.why_not }}</p>{% else %}
+<table><tr><th>figure</th><th>n</th><th>difference</th><th>95 % interval</th><th>p</th><th></th></tr>
+{% for name, row in versus.figures.items() %}<tr><td>{{ name }}</td><td class="n">{{ row.n }}</td>
+<td class="n">{{ "%+.4f" % row.difference }}</td><td>{{ "%+.4f" % row.interval[0] }} … {{ "%+.4f" % row.interval[1] }}</td><td class="n">{{ "%.3f" % row.p }}</td>
+<td class="{{ row.verdict }}">{{ row.verdict }}</td></tr>{% endfor %}</table>{% endif %}{% endfor %}
 </body></html>
 """
 
@@ -57,17 +58,21 @@ def write_report(files: Sequence[Path], out: Path, *, title: str = "Evaluation")
     except ImportError as error:
         raise MissingExtraError("An HTML report", "train") from error
     mpl.use("Agg")
-    read = [(file.stem, read_predictions(file)) for file in files]
+    read = [(name, read_predictions(file)) for name, file in zip(_names(files), files, strict=True)]
     parts = [_part(name, scored) for name, scored in read]
     comparisons = []
     for name, scored in read[1:]:
-        if len({one.id for one in scored} & {one.id for one in read[0][1]}) > 1:
-            comparisons.append({"first": read[0][0], "second": name, **compare(read[0][1], scored)})
+        versus: dict[str, Any] = {"first": read[0][0], "second": name}
+        try:
+            versus |= compare(read[0][1], scored)
+        except DataError as error:  # other data, or other figures: described, and not compared
+            versus["why_not"] = str(error)
+        comparisons.append(versus)
     page = jinja2.Environment(autoescape=True).from_string(_PAGE)
     html = page.render(title=title, parts=parts, comparisons=comparisons)
     new = out.with_name(f".{out.name}.new")
     try:
-        new.write_text(html, encoding="utf-8")
+        new.write_text(html, encoding="utf-8", errors="backslashreplace")  # half of a surrogate pair has no UTF-8
         new.replace(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror}).") from error
@@ -89,9 +94,25 @@ def _part(name: str, scored: list[Scored]) -> dict[str, Any]:
         "figures": [{"name": key, "value": value, "interval": ranges.get(key)} for key, value in found.items()],
         "names": names,
         "slices": by_facet,
-        "worst": [one for one in wrong[:_WORST] if one.scores.get(main, 1.0) < 1],
+        "worst": [_shown(one) for one in wrong[:_WORST] if one.scores.get(main, 1.0) < 1],
         "plots": _plots(scored, by_facet, names[0]),
     }
+
+
+def _shown(one: Scored) -> dict[str, str]:
+    """An example, what would have been right, and what was said."""
+    text, arrow, said = one.text.partition(" → ")
+    if one.wanted or not arrow:
+        return {"text": one.text, "wanted": one.wanted or one.gold, "said": one.said}
+    return {"text": text, "wanted": one.gold, "said": said}
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """What tells the files apart: their names, those that occur twice with their folders."""
+    stems = [file.stem for file in files]
+    return [
+        str(file.with_suffix("")) if stems.count(stem) > 1 else stem for file, stem in zip(files, stems, strict=True)
+    ]
 
 
 def _plots(scored: list[Scored], by_facet: dict[str, Any], figure: str) -> list[dict[str, str]]:

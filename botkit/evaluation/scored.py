@@ -66,9 +66,32 @@ IDENTITY_TERMS: Final[dict[Language, dict[str, tuple[str, ...]]]] = {
 }
 
 
+_PEOPLE: Final = (
+    r"(?:m[ae]n|wom[ae]n|persons?|people|guys?|girls?|boys?|kids?|child(?:ren)?|folks?|couples?|lad(?:y|ies)|ones?)"
+)
+_IDENTITY_WORDS: Final = {
+    "gender": re.compile(r"(?i)\b(?:m[ae]n|wom[ae]n|trans(?:gender)?|non-?binary)\b"),
+    "orientation": re.compile(rf"(?i)\b(?:gays?|lesbians?|bisexuals?|straight {_PEOPLE})\b"),
+    "religion": re.compile(r"(?i)\b(?:Muslims?|Christians?|Jew(?:s|ish)?|Buddhists?|Hindus?|atheists?)\b"),
+    # where a small letter makes another word of it (polish, turkey, china), or may, the capital is asked for
+    "origin": re.compile(
+        r"\b(?:Americans?|Chinese|Africans?|Mexicans?|Polish|Poles?|Indians?|Turkish|Turks?|Arabs?)\b"
+    ),
+    "skin": re.compile(rf"(?i)\b(?:(?:black|white) {_PEOPLE}|Asians?)\b"),
+    "age": re.compile(rf"(?i)\b(?:(?:young|old) {_PEOPLE}|elderly|middle-aged)\b"),
+    "disability": re.compile(
+        rf"(?i)\b(?:blind {_PEOPLE}|the blind|(?:is|are|was|were|am|be) blind|deaf|disabled|autistic)\b"
+    ),
+}
+"""How the words of the groups in `IDENTITY_TERMS` are found in English: "old" alone may be said of shoes."""
+
+
 @dataclass(frozen=True)
 class Scored:
-    """One example: its scores, the slices it belongs to, and (for classes) what was right and what was said."""
+    """One example: its scores, the slices it belongs to, and (for classes) what was right and what was said.
+
+    Of examples that are no classes `gold` is what would have been right, and `text` the question, an arrow, and what was said.
+    """
 
     id: str
     scores: Mapping[str, float]
@@ -77,6 +100,7 @@ class Scored:
     said: str = ""
     text: str = ""
     confidence: float | None = None
+    gold: str = ""
 
 
 class ExampleIds:
@@ -106,8 +130,10 @@ def read_predictions(path: Path) -> list[Scored]:
             if not scores or not all(map(math.isfinite, scores.values())):
                 raise ValueError("scores must be numbers, at least one")
             facets = {str(name): str(value) for name, value in (row.get("facets") or {}).items()}
-            known = {name: str(row[name]) for name in ("wanted", "said", "text") if name in row}
+            known = {name: str(row[name]) for name in ("wanted", "said", "text", "gold") if name in row}
             sure = row.get("confidence")
+            if sure is not None and not 0 <= float(sure) <= 1:
+                raise ValueError(f"the confidence {sure} is not between 0 and 1")
             found.append(
                 Scored(str(row["id"]), scores, facets, **known, confidence=None if sure is None else float(sure))
             )
@@ -159,7 +185,8 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
 
     `difference` is second minus first with its paired-bootstrap interval; `p` is that of a paired permutation test
     (signs of the differences flipped at random), by SciPy. An id that stands twice is paired in order. Raises `DataError` where they
-    share no examples, or do not agree on what an example is.
+    share no examples, or do not agree on what an example is. A figure that only some of the examples have (of questions without an
+    answer) is compared on these, two at least; `n` tells how many they are.
     """
     stats = _stats()
     by_id = _numbered(first)
@@ -170,8 +197,12 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
         # what was said stands behind an arrow
         if a.wanted != b.wanted or a.text.partition(" → ")[0] != b.text.partition(" → ")[0]:
             raise DataError(f"The two files disagree on the example {b.id!r}. Measure both on the same data.")
-    names = [name for name in pairs[0][1].scores if all(name in a.scores and name in b.scores for a, b in pairs)]
-    if not names:
+    having = {
+        name: [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
+        for name in dict.fromkeys(name for _, b in pairs for name in b.scores)
+    }
+    having = {name: both for name, both in having.items() if len(both) >= _FEWEST}
+    if not having:
         raise DataError("The two files have no figure in common. Measure both with the same command.")
     report: dict[str, Any] = {
         "n": len(pairs),
@@ -179,12 +210,12 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
         "only_second": len(second) - len(pairs),
     }
     told: dict[str, Any] = {}
-    for name in names:
-        before, after = (np.array([pair[side].scores[name] for pair in pairs]) for side in (0, 1))
+    for name, both in having.items():
+        before, after = (np.array([pair[side].scores[name] for pair in both]) for side in (0, 1))
         difference = after - before
         if np.ptp(difference) == 0:
             low = high = float(difference[0])
-            p = 1.0 if low == 0 else 2.0 ** (1 - len(pairs))  # all signs alike: two of 2^n ways to flip them
+            p = 1.0 if low == 0 else 2.0 ** (1 - len(both))  # all signs alike: two of 2^n ways to flip them
         else:
             made = stats.bootstrap(
                 (difference,), np.mean, confidence_level=level, n_resamples=RESAMPLES, method="percentile",
@@ -206,6 +237,7 @@ def compare(first: Sequence[Scored], second: Sequence[Scored], *, level: float =
             "verdict": _verdict(low, high, p),
             "wins": int((difference > 0).sum()),
             "losses": int((difference < 0).sum()),
+            "n": len(both),
         }
     if _of_classes([one for pair in pairs for one in pair]):
         told |= _compare_macro(pairs, level)
@@ -262,6 +294,7 @@ def _compare_macro(pairs: Sequence[tuple[Scored, Scored]], level: float) -> dict
             "interval": [float(low), float(high)],
             "p": (p := min(1.0, (as_large + 1) / (RESAMPLES + 1))),
             "verdict": _verdict(float(low), float(high), p),
+            "n": len(pairs),
             "wins": int(((after == wanted) & (before != wanted)).sum()),
             "losses": int(((after != wanted) & (before == wanted)).sum()),
         }
@@ -310,12 +343,7 @@ def identity_groups(text: str, language: Language) -> list[str]:
     """The groups of people whose words are in a text."""
     found = []
     for group, terms in IDENTITY_TERMS[language].items():
-        if language == "zh":
-            hit = any(term in text for term in terms)
-        else:
-            words = "|".join(re.escape(term.split()[0].lower()) for term in terms)
-            hit = re.search(rf"\b(?:{words})(?:s|es|en)?\b", text.lower()) is not None
-        if hit:
+        if any(term in text for term in terms) if language == "zh" else _IDENTITY_WORDS[group].search(text):
             found.append(group)
     return found
 

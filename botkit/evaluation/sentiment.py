@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from botkit.errors import DataError, ModelError
@@ -37,19 +37,22 @@ def evaluate_sentiment(
     classifier: SentimentClassifier,
     examples: Sequence[LabelledText],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Collection[str] | None = None,
     track: Track = iter,
     collect: Collect | None = None,
 ) -> dict[str, Any]:
     """Accuracy and macro figures, each class, and the confusion table.
 
     The classifier chooses among `labels`, by default those that occur in the data: where a set has no neutral examples
-    (SST-2, the Chinese reviews), its choice is between negative and positive.
+    (SST-2, the Chinese reviews), its choice is between negative and positive. With one label alone there would be nothing to
+    choose, so it is among all.
 
     Raises `DataError` where the data has other labels, `ModelError` where the classifier cannot choose among these.
     """
     present = {example.label for example in examples}
-    labels = [label for label in LABELS if label in (present if labels is None else labels)]
+    if labels is None:
+        labels = present if len(present) > 1 else LABELS
+    labels = [label for label in LABELS if label in labels]
     if not present <= set(labels):
         raise DataError(f"The data has the label {min(present - set(labels))}, which is not among {', '.join(labels)}.")
     predicted: list[str] = []
@@ -74,8 +77,9 @@ def _confidence(tone: Sentiment, said: str, labels: Sequence[str]) -> float:
 
 
 def _scored(ids: ExampleIds, example: LabelledText, said: str, confidence: float) -> Scored:
-    groups = ", ".join(identity_groups(example.text, example.language)) or "none"
-    facets = {**facets_of(example), "identity terms": groups}
+    groups = identity_groups(example.text, example.language)
+    facets = {**facets_of(example), "identity terms": "some" if groups else "none"}
+    facets |= {f"identity terms, {group}": "some" for group in groups}  # a text may be of several
     right = float(said == example.label)
     id = ids.of(example.text, example.label)
     return Scored(id, {"accuracy": right}, facets, example.label, said, example.text, confidence)

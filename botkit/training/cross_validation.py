@@ -13,6 +13,7 @@ from botkit.data.splits import METHODS, folds
 from botkit.errors import DataError
 from botkit.training.recipe import Recipe
 from botkit.training.run import Listener, base_for, train
+from botkit.training.tasks.common import own_method
 
 
 def cross_validation(
@@ -21,13 +22,16 @@ def cross_validation(
     out: Path,
     *,
     k: int,
-    method: str = "random",
+    method: str = "",
     key: str = "",
     listener: Listener | None = None,
 ) -> dict[str, Any]:
-    """Mean, standard deviation and the folds' own figures."""
+    """Mean, standard deviation and the folds' own figures.
+
+    Without a `method` the rows are split as for a training's own validation: no group of them is in two folds.
+    """
     chosen = next((one for one in METHODS if one == method), None)
-    if chosen is None:
+    if chosen is None and method:
         raise DataError(f"method {method!r}: choose among {', '.join(METHODS)}.")
     rows: list[Row] = []
     kind = None
@@ -35,6 +39,9 @@ def cross_validation(
         found, its_kind = read_rows(Path(source.path), kind)
         kind = its_kind
         rows += found
+    if chosen is None:
+        chosen, own_key = own_method(rows, recipe.data, kind, 1 / k, k)
+        key = key or own_key
     key = key or ("title" if chosen == "group" and kind == "reading" else "")
     told: list[dict[str, float]] = []
     for number, parts in enumerate(folds(rows, k, chosen, key=key, seed=recipe.seed), 1):
@@ -55,5 +62,6 @@ def cross_validation(
         },
         "folds_with": {name: len(values) for name, values in figures.items() if len(values) < len(told)},
         "folds": {str(number): one for number, one in enumerate(told, 1)},
+        "method": chosen,
         "n": len(rows),
     }

@@ -58,6 +58,19 @@ def test_time_only_goes_forward() -> None:
         assert max(data[n].values["time"] for n in fold["train"]) <= min(data[n].values["time"] for n in fold["valid"])
 
 
+def test_rows_of_one_moment_are_in_one_fold() -> None:
+    at = [f"2026-01-01T10:00:{max(0, n - 3):02}" for n in range(12)]
+    data = [Row({"text": f"text {n}", "time": time}, f"f:{n}") for n, time in enumerate(at)]
+    made = folds(data, 3, "time")
+    assert [n for fold in made for n in fold["valid"]] == [*range(4, 12)]
+    for fold in made:
+        assert fold["train"] == list(range(fold["valid"][0]))
+        assert not {at[n] for n in fold["train"]} & {at[n] for n in fold["valid"]}
+    alike = [Row(row.values | {"time": at[0]}, row.place) for row in data[:9]] + data[9:]
+    with pytest.raises(DataError, match="one moment to be split 3 times"):
+        folds(alike, 3, "time")
+
+
 @pytest.mark.parametrize("method", ["random", "stratified", "group"])
 def test_each_row_is_validated_on_once(method: str) -> None:
     data = rows()

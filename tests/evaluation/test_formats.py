@@ -137,6 +137,19 @@ def test_blank_lines_before_the_first_do_not_change_what_a_file_is(tmp_path: Pat
     assert not is_routed(path)
 
 
+def test_words_of_a_question_do_not_make_another_format_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    row = {"question": "What does a backup keep?", "answers": ["data"], "note": '"data": ['}
+    path.write_text(f"{json.dumps(row)}\n{json.dumps({'data': [1]} | row)}\n", encoding="utf-8")
+    assert is_routed(path)
+    assert [one.answers for one in read_questions(path)] == [("data",), ("data",)]
+    squad = {"version": "1", "about": ["x"], "data": [{"title": "t", "paragraphs": []}]}
+    for text in (json.dumps(squad), json.dumps(squad, indent=1), "\n" + json.dumps(squad) + "\n"):
+        path.write_text(text, encoding="utf-8")
+        assert not is_routed(path)
+        assert read_reading(path) == []
+
+
 def test_dialogues_and_intents(tmp_path: Path) -> None:
     path = lines(
         tmp_path,

@@ -112,6 +112,8 @@ def test_two_examples_show_nothing() -> None:
         {"id": "1", "scores": {}},
         {"id": "1", "scores": {"f1": float("nan")}},
         {"id": "1", "scores": {"f1": 1}, "confidence": "sure"},
+        {"id": "1", "scores": {"f1": 1}, "confidence": float("nan")},
+        {"id": "1", "scores": {"f1": 1}, "confidence": 7},
         {"id": "1", "scores": {"f1": 1}, "facets": ["a"]},
     ],
 )
@@ -128,7 +130,41 @@ def test_a_report_of_answers_goes_by_being_right_and_leaves_strangers_uncompared
     write_predictions(tmp_path / "b.jsonl", [right[0], Scored("x", {"accuracy": 0.0}), Scored("y", {"accuracy": 1.0})])
     write_report([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "question 3" not in page and "b against a" not in page
+    assert "question 3" not in page
+    assert 'b against a</h2>\n<p class="muted">Not compared: The two files share fewer than two' in page
+
+
+def test_a_report_tells_files_of_one_name_apart_and_what_would_have_been_right(tmp_path: Path) -> None:
+    asked = [
+        Scored(str(n), {"f1": 0.0, "has_answer_f1": 0.0}, text=f"When {n}? → at \ud83d nine", gold=f"at ten {n}")
+        for n in range(4)
+    ]
+    retrieved = [Scored(str(n), {"recall_at_1": 0.0}, text=f"When {n}?") for n in range(4)]
+    for folder, scored in (("a", asked), ("b", asked), ("c", retrieved)):
+        (tmp_path / folder).mkdir()
+        write_predictions(tmp_path / folder / "p.jsonl", scored)
+    write_report([tmp_path / folder / "p.jsonl" for folder in "abc"], tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert f"<h2>{tmp_path}/b/p against {tmp_path}/a/p</h2>" in page
+    assert "<td>When 3?</td><td>at ten 3</td><td>at \\ud83d nine</td>" in page
+    assert "The two files have no figure in common" in page
+    assert read_predictions(tmp_path / "a" / "p.jsonl")[2].gold == "at ten 2"
+
+
+def test_a_figure_of_some_examples_is_compared_on_these() -> None:
+    def scored(answered: float, declined: float) -> list[Scored]:
+        return [
+            Scored(str(n), {"f1": value, ("has_answer_f1" if n % 2 else "no_answer_f1"): value})
+            for n in range(20)
+            for value in [answered if n % 2 else declined]
+        ]
+
+    told = compare(scored(1.0, 0.0), scored(0.0, 1.0))["figures"]
+    assert (told["f1"]["n"], told["f1"]["verdict"]) == (20, "no difference shown")
+    assert [(told[name]["n"], told[name]["verdict"]) for name in ("has_answer_f1", "no_answer_f1")] == [
+        (10, "worse"),
+        (10, "better"),
+    ]
 
 
 def test_ids_tell_what_an_example_is_and_not_where_it_stands() -> None:
@@ -186,6 +222,9 @@ def test_buckets_and_identity_terms() -> None:
     assert identity_groups("A Muslim woman asked", "en") == ["gender", "religion"]
     assert identity_groups("The lamp is womanly", "en") == []
     assert identity_groups("一位老人问", "zh") == ["age"]
+    assert identity_groups("Women and men in the shop", "en") == ["gender"]
+    assert identity_groups("A black dress, straight to polish my old shoes, on a blind date", "en") == []
+    assert identity_groups("An old man and two Polish people", "en") == ["gender", "origin", "age"]
 
 
 def test_the_report_is_one_page_and_escapes_what_people_wrote(tmp_path: Path) -> None:

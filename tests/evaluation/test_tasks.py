@@ -70,6 +70,10 @@ def test_sentiment_chooses_among_the_labels_that_occur() -> None:
     two = [LabelledText("a", "positive", "en"), LabelledText("b", "negative", "en")]
     assert evaluate_sentiment(Unsure(), two)["accuracy"] == 0.5
     assert evaluate_sentiment(Unsure(), two)["labels"] == ["negative", "positive"]
+    alone = evaluate_sentiment(Unsure(), two[:1])
+    assert (alone["accuracy"], alone["labels"]) == (0, ["negative", "neutral", "positive"]), (
+        "else it could not be wrong"
+    )
     three = [*two, LabelledText("c", "neutral", "zh")]
     report = evaluate_sentiment(Unsure(), three)
     assert report["accuracy"] == pytest.approx(1 / 3)

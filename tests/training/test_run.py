@@ -171,6 +171,27 @@ def test_a_figure_that_a_fold_lacks_is_averaged_over_the_others(
     told = module.cross_validation(recipe("classifier", data), lambda *_: tmp_path, tmp_path / "out", k=3)
     assert told["mean"] == {"f1": pytest.approx(0.7), "no_answer_f1": 0.5}
     assert told["folds_with"] == {"no_answer_f1": 2}
+    assert told["method"] == "stratified"
+
+
+@pytest.mark.parametrize(("k", "method", "key"), [(3, "group", "title"), (8, "group", "context")])
+def test_no_passage_is_in_two_folds(
+    k: int, method: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from botkit.training import cross_validation as module
+
+    monkeypatch.setattr(module, "train", lambda *_, **__: SimpleNamespace(metrics={"f1": 0.5}))
+    monkeypatch.setattr(module, "base_for", lambda *_: None)
+    data = questions(tmp_path / "d.jsonl")
+    told = module.cross_validation(recipe("reader", data), lambda *_: tmp_path, tmp_path / "out", k=k)
+    assert told["method"] == method
+    for folder in (tmp_path / "out").iterdir():
+        parts = [(folder / "data" / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("train", "valid")]
+        seen = [{json.loads(line)[key] for line in part.splitlines()} for part in parts]
+        assert seen[0] and seen[1]
+        assert not seen[0] & seen[1]
 
 
 @pytest.mark.parametrize("task", ["classifier", "reader", "encoder"])

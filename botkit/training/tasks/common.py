@@ -68,13 +68,26 @@ def read_sources(data: DataConfig, kind: Kind, seed: int) -> tuple[list[SourcedR
 def validation_split(rows: Sequence[Row], data: DataConfig, kind: str, seed: int) -> tuple[list[int], list[int]]:
     """The numbers of the rows to train on, and of those held back to validate on.
 
-    No group (`data.group`; else for reading rows their title, or with fewer than three titles their passage, and for dialogues
-    the field `group`) is in both. Raises `DataError` where that cannot be.
+    No group (see `own_method`) is in both. Raises `DataError` where that cannot be.
     """
     if len(rows) < 2:
         raise DataError("One row is too few to train and to validate on.")
     shares = {"train": 1 - data.valid_share, "valid": data.valid_share}
+    method, key = own_method(rows, data, kind, data.valid_share)
+    parts = split(rows, shares, method, key=key, seed=seed)
+    return parts["train"], parts["valid"]
+
+
+def own_method(
+    rows: Sequence[Row], data: DataConfig, kind: str | None, share: float, parts: int = 2
+) -> tuple[Method, str]:
+    """How rows of this kind are split where nobody says how, so that `share` of them is validated on, and by which field.
+
+    Each of the `parts` has something of all labels or groups. By group where there are such: `data.group`; else for reading rows their title, or with fewer than three titles their passage, and
+    for dialogues the field `group`. Raises `DataError` where a row lacks what `data.group` names.
+    """
     key = data.group or ""
+    fewest = max(_FEWEST_GROUPS + 1, parts)
     if key:
         lacking = next((row for row in rows if row.values.get(key) in (None, "")), None)
         if lacking:
@@ -82,12 +95,10 @@ def validation_split(rows: Sequence[Row], data: DataConfig, kind: str, seed: int
         if len({str(row.values[key]) for row in rows}) < 2:
             raise DataError(f"All rows have the same `{key}`: none can be held back to validate on. Name data.valid.")
     elif kind == "reading":
-        key = next((name for name in ("title", "context") if _groups(rows, name) > _FEWEST_GROUPS), "")
-    elif kind == "dialogue" and _groups(rows, "group") > _FEWEST_GROUPS:
+        key = next((name for name in ("title", "context") if _groups(rows, name) >= fewest), "")
+    elif kind == "dialogue" and _groups(rows, "group") >= fewest:
         key = "group"
-    method: Method = "group" if key else "stratified" if _stratifies(rows, data.valid_share) else "random"
-    parts = split(rows, shares, method, key=key, seed=seed)
-    return parts["train"], parts["valid"]
+    return "group" if key else "stratified" if _stratifies(rows, share, parts) else "random", key
 
 
 def _groups(rows: Sequence[Row], key: str) -> int:
@@ -96,10 +107,10 @@ def _groups(rows: Sequence[Row], key: str) -> int:
     return 0 if None in values or "" in values else len(values)
 
 
-def _stratifies(rows: Sequence[Row], share: float) -> bool:
-    """Whether every label can be in both parts."""
+def _stratifies(rows: Sequence[Row], share: float, parts: int) -> bool:
+    """Whether every label can be in all parts."""
     counts = Counter(str(row.values["label"]) for row in rows if "label" in row.values)
-    return bool(counts) and min(counts.values()) > 1 and len(counts) <= max(1, round(len(rows) * share))
+    return bool(counts) and min(counts.values()) >= parts and len(counts) <= max(1, round(len(rows) * share))
 
 
 def _source(source: SourceConfig, kind: Kind, seed: int) -> list[SourcedRow]:
