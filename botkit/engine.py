@@ -61,7 +61,7 @@ from botkit.messages import (
 from botkit.models import Sampling
 from botkit.parts import Parts
 from botkit.phrases import phrase
-from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words
+from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words, table_row
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -600,10 +600,11 @@ def _source(candidate: Candidate) -> Source:
 
 
 def _shown(candidate: Candidate) -> str:
-    """The span inside its sentence; a stored answer whole."""
+    """The span inside its sentence, or in its row of a table; a stored answer whole."""
     text = candidate.hit.chunk.text
     start, end = _place(candidate)
-    return text[slice(*enclosing_sentence(text, start, end))]
+    first, last = enclosing_sentence(text, start, end)
+    return table_row(text[first:last], start - first, end - first)
 
 
 def _label(candidate: Candidate) -> str:

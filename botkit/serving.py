@@ -17,7 +17,7 @@ from typing import Final
 
 from botkit.conversations.erase import erase
 from botkit.engine import Engine
-from botkit.errors import BotkitError
+from botkit.errors import BotkitError, ConfigError
 from botkit.logs import include
 from botkit.plugins import Adapter
 
@@ -62,13 +62,17 @@ class Supervisor:
         self._sleep = sleep
         self._clock = clock
         self._stop = asyncio.Event()
+        self._refused: list[ConfigError] = []
 
     def stop(self) -> None:
         """Ask all adapters to finish; `run` returns when they have."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Serve until `stop`, or until every adapter has ended by itself; answers in flight are finished."""
+        """Serve until `stop`, or until every adapter has ended by itself; answers in flight are finished.
+
+        Raises `ConfigError` where the configuration lets none of them serve.
+        """
         tasks = [asyncio.create_task(self._keep(adapter), name=adapter.name) for adapter in self._adapters]
         chores = [asyncio.create_task(self._expire(), name="retention")]
         if self._engine.settings.config.knowledge.watch:
@@ -83,6 +87,8 @@ class Supervisor:
             for task in (*tasks, *chores):
                 task.cancel()
             await asyncio.gather(*tasks, *chores, return_exceptions=True)
+        if self._refused and len(self._refused) == len(self._adapters):
+            raise self._refused[0]
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -96,12 +102,17 @@ class Supervisor:
                 await adapter.serve(self._engine)
             except asyncio.CancelledError:
                 raise
+            except ConfigError as error:  # another start cannot mend it
+                self._refused.append(error)
+                if len(self._adapters) > 1:
+                    logger.error("%s is left out: %s", adapter.name, error)
+                return
             except (Exception, SystemExit) as error:  # whatever an adapter dies of, the others go on
                 if self._clock() - begun >= self._backoff.healthy_s:
                     failures = 0
                 failures += 1
                 delay = self._backoff.delay_s(failures, random.random())
-                told = str(error) if isinstance(error, BotkitError) else f"{type(error).__name__}: {error}"
+                told = str(error).rstrip(".") if isinstance(error, BotkitError) else f"{type(error).__name__}: {error}"
                 logger.error("%s stopped: %s. It starts again in %.0f s.", adapter.name, told, delay)
                 logger.debug("%s", adapter.name, exc_info=error)
                 await self._sleep(delay)

@@ -19,6 +19,8 @@ _BLANKS = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+")
 _DIVIDING = re.compile(r"[;!?…、。；！？·\"'`“”‘’「」『』《》]|(?<!\d)[.,:]|[.,:](?!\d)")
 _HAN_RUN = re.compile(r"[㐀-䶿一-鿿豈-﫿]+")
+_TABLE_RULE = re.compile(r"\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?")
+_CELL_EDGE = re.compile(r"(?<!\\)\|")
 _LIST_ITEM = re.compile(r"\n(?=\s*(?:[-*+•]|\d+[.)])\s)")
 
 _STOP_EN = frozenset(
@@ -130,6 +132,25 @@ def enclosing_sentence(text: str, start: int, end: int) -> tuple[int, int]:
     while right > end and text[right - 1].isspace():
         right -= 1
     return left, right
+
+
+def table_row(table: str, start: int, end: int) -> str:
+    """The row of a Markdown table that holds table[start:end], each cell behind the heading of its column; else the table as it is."""
+    lines = table.splitlines(keepends=True)
+    if len(lines) < 3 or not _TABLE_RULE.fullmatch(lines[1].strip()):
+        return table
+    begin = 0
+    for number, line in enumerate(lines):
+        if begin <= start and end <= begin + len(line) and number > 1:
+            headings, cells = (
+                [cell.strip().replace("\\|", "|") for cell in _CELL_EDGE.split(row.strip().strip("|"))]
+                for row in (lines[0], line)
+            )
+            headings += [""] * len(cells)
+            told = [f"{heading}: {cell}" if heading else cell for heading, cell in zip(headings, cells, strict=False)]
+            return " · ".join(one for one, cell in zip(told, cells, strict=True) if cell)
+        begin += len(line)
+    return table
 
 
 def answer_in_reply(reply: Reply) -> int:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from botkit.errors import ConversationError
 from botkit.messages import Delta, Message, Reply, Status
-from tests.parts import MakeBot
+from botkit.models import Span
+from tests.parts import MakeBot, OverlapReader
 
 
 async def test_an_answer_is_verbatim_and_says_where_it_stands(make_bot: MakeBot) -> None:
@@ -149,6 +150,26 @@ async def test_two_stored_answers_of_one_table_are_offered_and_one_can_be_chosen
     wanted = next(i for i, option in enumerate(reply.options, 1) if "repairs" in option)
     chosen = await bot.engine.answer(Message(str(wanted), conversation="c"))
     assert (chosen.route, chosen.text) == ("answer", "555 0199")
+
+
+async def test_an_answer_in_a_table_is_told_with_its_row(
+    make_bot: MakeBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = OverlapReader.read
+
+    def narrowly(self: OverlapReader, question: str, passages: list[str], *, top_k: int = 3) -> list[Span]:
+        found = read(self, question, passages, top_k=top_k)
+        place = [(span, passages[span.passage].find("7 euros")) for span in found]
+        return [replace(span, start=at, end=at + 7, text="7 euros") for span, at in place if at >= 0]
+
+    monkeypatch.setattr(OverlapReader, "read", narrowly)
+    bot = make_bot(shop=False)
+    page = "# Ferries\n\n| Island | Fare |\n| --- | --- |\n| Arran | 9 euros |\n| Bute | 7 euros |\n"
+    bot.teach(tmp_path / "two", ferries=page)
+    reply = await bot.engine.answer(Message("What is the fare to the island Bute?", conversation="c"))
+    assert reply.route == "answer"
+    assert reply.text == "Island: Bute · Fare: 7 euros"
+    assert reply.answer in reply.sources[0].passage
 
 
 async def test_clarifying_can_be_switched_off(make_bot: MakeBot, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from botkit.errors import ConfigError
 from botkit.plugins import AdapterConfig, Capabilities
 from botkit.serving import Backoff, Supervisor
 from tests.parts import MakeBot
@@ -90,6 +91,20 @@ async def test_serving_ends_when_every_adapter_has_ended(make_bot: MakeBot) -> N
     adapter = Scripted(ends=True)
     await asyncio.wait_for(Supervisor(make_bot(shop=False).engine, [adapter]).run(), 10)  # type: ignore[list-item]
     assert adapter.starts == 1
+
+
+async def test_what_the_configuration_forbids_is_not_tried_again(
+    make_bot: MakeBot, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = make_bot(shop=False).engine
+    faulty, other = Scripted(failures=9), Scripted(ends=True)
+    faulty.death = ConfigError("the token is empty.")
+    with pytest.raises(ConfigError, match="the token is empty"):
+        await Supervisor(engine, [faulty]).run()  # type: ignore[list-item]
+    assert "the token" not in caplog.text, "it is told once, at the end"
+    await Supervisor(engine, [faulty, other]).run()  # type: ignore[list-item]
+    assert (faulty.starts, other.starts) == (2, 1)
+    assert "scripted is left out: the token is empty." in caplog.text
 
 
 def test_the_delay_grows_to_a_limit() -> None:

@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botkit.language import detect, detect_in_conversation
-from botkit.text import clean, coverage, dice, enclosing_sentence, has_words, neighbourhood, same_words, terms
+from botkit.text import (
+    clean,
+    coverage,
+    dice,
+    enclosing_sentence,
+    has_words,
+    neighbourhood,
+    same_words,
+    table_row,
+    terms,
+)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +141,25 @@ def test_the_neighbourhood_of_a_span_over_two_sentences_begins_at_the_first_of_t
     text = "一。二。三。四。五。"
 
     assert neighbourhood(text, 2, 5, 1, 0) == (0, 6)
+
+
+TABLE = "| Model | Price | |\n| :--- | ---: | --- |\n| Earl | £1,950 | green, black |\n| Duchess | £2,150 | a \\| b |\n"
+
+
+@pytest.mark.parametrize(
+    ("span", "row"),
+    [
+        ("£2,150", "Model: Duchess · Price: £2,150 · a | b"),
+        ("green", "Model: Earl · Price: £1,950 · green, black"),
+        ("Price", TABLE),
+        ("Earl | £1,950 | green, black |\n| Duchess", TABLE),
+    ],
+)
+def test_the_row_of_a_table_tells_what_its_cells_are(span: str, row: str) -> None:
+    start = TABLE.index(span)
+    assert table_row(TABLE, start, start + len(span)) == row
+
+
+@pytest.mark.parametrize("text", ["One | two\nthree | four\nfive", "A sentence.", "| a |\n| - |", ""])
+def test_what_is_no_table_stays(text: str) -> None:
+    assert table_row(text, 0, 1) == text

@@ -74,7 +74,8 @@ def show(as_json: JsonOption = False, config: ConfigOption = None, home: HomeOpt
         return
     from rich.text import Text
 
-    common.console.print(Text(f"# {settings.source or 'no file: all defaults'}", style="dim"))
+    none = f"no file: all defaults; {settings.paths.config} would be read"
+    common.console.print(Text(f"# {settings.source or none}", style="dim"), soft_wrap=True)
     for line, path in rendered(values):
         style = "" if path in given else "dim"
         common.console.print(Text(line, style=style), soft_wrap=True)

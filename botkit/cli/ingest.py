@@ -62,6 +62,14 @@ def ingest(
                 wanted, tags=tag or (), language=chosen, dry_run=dry_run, reindex=reindex, progress=progress
             )
         _show(report, as_json)
+        if settings.config.knowledge.include_builtin and not as_json:
+            file = settings.source or settings.paths.config
+            common.console.print(
+                f"The example shop that ships with botkit answers as well: include_builtin: false, in the section knowledge of {file}, "
+                "leaves it out.",
+                style="dim",
+                soft_wrap=True,
+            )
         if watch and not dry_run:
             _follow(knowledge, wanted, as_json)
     finally:

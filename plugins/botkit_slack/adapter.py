@@ -24,7 +24,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from botkit.delivery import Again, Dispatcher, Inbox
-from botkit.errors import AdapterError, BotkitError
+from botkit.errors import AdapterError, BotkitError, ConfigError
 from botkit.messages import Language
 from botkit.plugins import Capabilities, Check
 from botkit_slack.config import SlackConfig
@@ -80,14 +80,14 @@ class SlackAdapter:
                 "bot_token", "without it nothing can be posted (or set client_id, for several workspaces)", OAUTH_PAGE
             )
         if config.client_id and config.bot_token.get_secret_value():
-            raise AdapterError(
+            raise ConfigError(
                 "adapters.slack.bot_token is for one workspace, adapters.slack.client_id for several: set one of them. "
                 f"Both stand on {APPS}."
             )
         if config.client_id and not config.client_secret.get_secret_value():
             raise missing("client_secret", "client_id is set", BASIC_PAGE)
         if config.mode == "socket" and not config.bot_token.get_secret_value():
-            raise AdapterError(
+            raise ConfigError(
                 "Workspaces install the app over HTTP (adapters.slack.client_id), and adapters.slack.mode is socket: set it to "
                 f"http, with the signing_secret from {BASIC_PAGE}; or set bot_token, from {OAUTH_PAGE}, for one workspace."
             )

@@ -9,7 +9,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 
 from botkit.delivery import Again
-from botkit.errors import AdapterError
+from botkit.errors import AdapterError, ConfigError
 
 APPS: Final = "https://api.slack.com/apps"
 OAUTH_PAGE: Final = f"{APPS} → your app → OAuth & Permissions"
@@ -84,9 +84,9 @@ def again(error: Exception) -> Again | None:
     return Again() if isinstance(error, aiohttp.ClientError | asyncio.TimeoutError | ConnectionError) else None
 
 
-def missing(setting: str, why: str, page: str) -> AdapterError:
+def missing(setting: str, why: str, page: str) -> ConfigError:
     """A setting that is needed is empty."""
-    return AdapterError(f"adapters.slack.{setting} is empty, and {why}. It stands on {page}.")
+    return ConfigError(f"adapters.slack.{setting} is empty, and {why}. It stands on {page}.")
 
 
 def told(error: Exception, setting: str, api_url: str) -> AdapterError:

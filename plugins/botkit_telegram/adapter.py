@@ -20,7 +20,7 @@ from telegram.ext import AIORateLimiter, ExtBot
 from telegram.request import HTTPXRequest
 
 from botkit.delivery import Dispatcher, Inbox
-from botkit.errors import AdapterError, BotkitError
+from botkit.errors import AdapterError, BotkitError, ConfigError
 from botkit.plugins import Capabilities, Check
 from botkit_telegram import words
 from botkit_telegram.config import TelegramConfig
@@ -160,7 +160,7 @@ class TelegramAdapter:
     async def _connected(self) -> AsyncIterator[ExtBot[Any]]:
         config = self._config
         if not config.token.get_secret_value().strip():
-            raise AdapterError(NO_TOKEN)
+            raise ConfigError(NO_TOKEN)
         try:
             bot = ExtBot(
                 config.token.get_secret_value().strip(),

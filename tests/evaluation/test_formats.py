@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,16 @@ def test_words_of_a_question_do_not_make_another_format_of_a_file(tmp_path: Path
         path.write_text(text, encoding="utf-8")
         assert not is_routed(path)
         assert read_reading(path) == []
+
+
+def test_the_lines_of_the_documentation_are_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    lines = re.findall(r'`(\{"question": [^`]*\})`', text)
+    path = tmp_path / "q.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    read = read_questions(path)
+    assert [one.route for one in read] == ["answer", "unknown", "answer"]
+    assert read[2].history == ("When do you open on Sundays?",)
 
 
 def test_dialogues_and_intents(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from botkit_slack.workspaces import Workspaces, manifest
 from pydantic import ValidationError
 from slack_sdk.oauth.installation_store import Installation
 
-from botkit.errors import AdapterError
+from botkit.errors import AdapterError, ConfigError
 from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
@@ -662,7 +662,7 @@ async def serve(section: dict[str, Any], home: Path) -> str:
     """What an adapter says that cannot start."""
     engine = ScriptedEngine(home)
     try:
-        with pytest.raises(AdapterError) as raised:
+        with pytest.raises((AdapterError, ConfigError)) as raised:
             await asyncio.wait_for(SlackAdapter(SlackConfig.model_validate(section)).serve(engine), 20)  # type: ignore[arg-type]
         return str(raised.value)
     finally:

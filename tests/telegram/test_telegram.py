@@ -8,7 +8,7 @@ import pytest
 from botkit_telegram import TelegramAdapter, TelegramConfig
 
 from botkit.delivery import button_data
-from botkit.errors import AdapterError
+from botkit.errors import AdapterError, ConfigError
 from botkit.messages import Message, Reply
 from botkit.testing.conformance import Service, until
 from botkit.testing.engine import ScriptedEngine
@@ -391,7 +391,7 @@ async def serve(section: dict[str, Any], home: Path) -> str:
     """What an adapter says that cannot start."""
     engine = ScriptedEngine(home)
     try:
-        with pytest.raises(AdapterError) as raised:
+        with pytest.raises((AdapterError, ConfigError)) as raised:
             await asyncio.wait_for(TelegramAdapter(TelegramConfig.model_validate(section)).serve(engine), 20)  # type: ignore[arg-type]
         return str(raised.value)
     finally:
