@@ -153,7 +153,15 @@ def train(
     from botkit.evaluation.scored import Scored, compare
     from botkit.models.registry import load_reader
     from botkit.training.export import export
-    from botkit.training.improve import alone, check_apart, forget_promotion, note_promotion, read_proposals, write_data
+    from botkit.training.improve import (
+        FEWEST,
+        alone,
+        check_apart,
+        forget_promotion,
+        note_promotion,
+        read_proposals,
+        write_data,
+    )
     from botkit.training.recipe import load_recipe
     from botkit.training.run import train as run
 
@@ -167,8 +175,12 @@ def train(
             "No accepted example is kept for the comparison (one in four is). Accept more, or name rows with --valid."
         )
     check_apart([learn, *(data or ())], compared)
-    if sum(len(read_rows(file, "reading")[0]) for file in compared) < 2:
-        raise DataError("One example is too few for the comparison. Accept more, or name rows with --valid.")
+    there = sum(len(read_rows(file, "reading")[0]) for file in compared)
+    if there < FEWEST:
+        raise DataError(
+            f"Examples to compare on: {there}. On fewer than {FEWEST} nothing can be shown. Accept more (one in four is kept for it), or "
+            "name rows with --valid."
+        )
     in_service = settings.config.models.reader
     overrides: dict[str, Any] = {
         "base": in_service,

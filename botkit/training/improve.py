@@ -22,6 +22,8 @@ Decision = Literal["open", "accepted", "rejected"]
 PROPOSALS: Final = "proposals.jsonl"
 HISTORY: Final = "promotions.jsonl"
 LOCK: Final = "proposals.lock"
+FEWEST: Final = 6
+"""Examples of a comparison: were all of fewer better, a chance of one in sixteen would do it (2 of 2^5 ways to flip the signs)."""
 _EVERY: Final = 4
 
 

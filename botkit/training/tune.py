@@ -148,7 +148,9 @@ def search(
     identity = json.dumps([fingerprint(recipe), plan.space, plan.method, plan.seed], sort_keys=True, default=str)
     marker = plan.out / _STUDY
     if marker.is_file() and marker.read_text(encoding="utf-8") != identity:
-        raise ConfigError(f"{plan.out}: holds a search over another space, recipe or data. Name another --out.")
+        raise ConfigError(
+            f"{plan.out}: holds a search over another space, recipe or data, or by another method or seed. Name another --out."
+        )
     if not marker.is_file() and any(plan.out.iterdir()):
         raise ConfigError(f"{plan.out}: holds other files. Name an empty or a new folder.")
     marker.write_text(identity, encoding="utf-8")
@@ -173,12 +175,18 @@ def search(
                     process.join(timeout=0.5)
                 if listener:
                     listener(_state(study, plan))
+            died = [process.exitcode for process in running if process.exitcode]
         finally:
             for process in running:
                 process.terminate()
                 process.join()
         if not told.empty():
             raise DataError(told.get())
+        if died and _left(study, plan) > 0:
+            raise DataError(
+                f"{len(died)} of {len(running)} workers died (exit code {died[0]}; -9 may mean that memory ran out). What is done is "
+                "kept: the same command goes on, with fewer --workers if need be."
+            )
     return _write_up(plan, study)
 
 

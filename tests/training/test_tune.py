@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,14 @@ def test_each_value_is_checked_before_anything_is_trained(tmp_path: Path, monkey
     with pytest.raises(ConfigError, match="cosinus"):
         search(plan(tmp_path, tmp_path, "grid", 3, schedule=["linear", "cosinus", "cosine"]))
     assert not tried
+
+
+def test_workers_that_die_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botkit.training import tune
+
+    monkeypatch.setattr(tune, "_worker", os._exit)  # with the plan for an exit code, which is none: it dies of that
+    with pytest.raises(DataError, match=r"2 of 2 workers died \(exit code 1; .* the same command goes on"):
+        search(plan(tmp_path, tmp_path, "random", 2), workers=2)
 
 
 def test_the_best_recipe_names_the_base_where_it_lies(
