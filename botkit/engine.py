@@ -210,7 +210,10 @@ class Engine:
             conversation = turn.message.conversation
             spoken = await self._run(self.store.history, conversation, 2 * self._config.conversation.history_turns)
             spoken = [stored for stored in spoken if stored.id != turn.message.id]
-            turn.history = [Turn(stored.role, stored.text, stored.route) for stored in spoken]
+            turn.history = [
+                Turn(stored.role, stored.text, stored.route, (stored.reply or {}).get("question", ""))
+                for stored in spoken
+            ]
             turn.asked = _without_small_talk(turn.history) or turn.history
             earlier = [said.text for said in turn.history if said.role == "user"]
             turn.spoken = detect_in_conversation(turn.text, earlier, turn.spoken)

@@ -53,12 +53,13 @@ class Message:
 class Turn:
     """One side's words in a conversation, as the generator and the contextualiser read them.
 
-    `route` is that of a reply, where it is known.
+    `route` is that of a reply, where it is known, and `question` what a reply answers (see `Reply.question`).
     """
 
     role: Role
     text: str
     route: Route | None = None
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from botkit.errors import ConversationError
-from botkit.messages import Delta, Message, Reply, Status
+from botkit.messages import Delta, Message, Reply, Status, Turn
 from botkit.models import Span
 from tests.parts import MakeBot, OverlapReader
 
@@ -86,6 +87,21 @@ async def test_a_follow_up_is_understood_in_context(make_bot: MakeBot) -> None:
     assert reply.trace.rewritten
     assert "Ada Moss" in reply.trace.query
     assert reply.question == reply.trace.query
+
+
+async def test_a_follow_up_refers_to_the_question_that_was_answered(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    asked: list[str] = []
+    resolve = bot.engine._contextualiser.resolve
+
+    def heard(question: str, history: list[Turn], language: str) -> Any:
+        asked.extend(turn.question for turn in history)
+        return resolve(question, history, language)  # type: ignore[arg-type]
+
+    bot.engine._contextualiser.resolve = heard  # type: ignore[assignment,method-assign]
+    for text in ("By whom was the shop founded?", "hello splendid", "And when?"):
+        await bot.engine.answer(Message(text, conversation="c"))
+    assert asked[-2:] == ["", "By whom was the shop founded?"]
 
 
 async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:

@@ -51,6 +51,7 @@ class Contextualiser:
             turn = Turn(whole.role, whole.text[:LONGEST_QUERY])
             if number >= first and turn.role == "user" and rules.is_question(turn.text):
                 asked = _one(rules.rewrite, turn.text, asked, _answer(before)).query
+            asked = whole.question[:LONGEST_QUERY] or asked  # of several readings, the one that was answered
             before.append(turn)
         found = _one(rules.rewrite, question, asked, _answer(before))
         return replace(found, bare=found.unresolved and not rules.says_enough(question))

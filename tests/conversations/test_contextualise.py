@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,14 @@ def test_where_several_readings_are_plausible_all_are_offered() -> None:
 def test_a_chain_of_follow_ups_keeps_its_subject() -> None:
     found = ask("And where?", "Who founded Siemens?", "Werner von Siemens.", "When?", "In 1847.")
     assert found.query == "Where was Siemens founded?"
+
+
+def test_the_subject_is_that_of_the_reading_which_was_answered() -> None:
+    said = ["What colours does the Earl come in?", "green", "Who founded the company?", "Priya Nandakumar."]
+    turns = [Turn("bot" if number % 2 else "user", text) for number, text in enumerate(said)]
+    assert "Earl" in RULES.resolve("When was it founded?", turns, "en").query
+    turns[-1] = replace(turns[-1], question="Who founded the company?")
+    assert RULES.resolve("When was it founded?", turns, "en").query == "When was the company founded?"
 
 
 def test_small_talk_in_between_does_not_lose_the_subject() -> None:
