@@ -213,7 +213,9 @@ def _check_folder(out: Path, identity: str, restart: bool) -> None:
             "them away with --restart."
         )
     if told.get("done"):
-        raise ModelError(f"{out}: this very run is finished already. To do it again: --restart.")
+        raise ModelError(
+            f"{out}: this very run is finished already. To do it again: --restart. Its int8 form: `botkit models export`."
+        )
 
 
 def _open_folder(out: Path, restart: bool) -> Path | None:
