@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from botkit.cli import common
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, piped, print_json, settings_from
 
 app = typer.Typer(add_completion=False, help="Sort texts into classes.")
 
@@ -26,7 +25,7 @@ def classify(
 
     from botkit.models.registry import load_classifier
 
-    given = [line for line in sys.stdin.read().splitlines() if line.strip()] if texts == ["-"] else texts
+    given = [line for line in piped().splitlines() if line.strip()] if texts == ["-"] else texts
     settings = settings_from(config, home)
     classifier = load_classifier(model, settings.paths, threads=settings.config.models.threads)
     rows = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from botkit.errors import DataError
 from botkit.text import visible
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ def language_of(name: str | None, option: str) -> Language | None:
     if name == "zh":
         return "zh"
     raise typer.BadParameter("choose en or zh", param_hint=option)
+
+
+def piped() -> str:
+    """What comes on standard input; raises `DataError` where it is no UTF-8."""
+    data = getattr(sys.stdin, "buffer", None)
+    try:
+        return data.read().decode("utf-8-sig") if data is not None else sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Standard input is not UTF-8 (byte {error.start}). Convert it: iconv -f GB18030 -t UTF-8 FILE | botkit …"
+        ) from error
 
 
 def print_json(value: Any) -> None:

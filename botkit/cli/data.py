@@ -61,7 +61,9 @@ def prepare(
         float,
         typer.Option("--near", min=0.0, max=1.0, help="Jaccard similarity from which rows are too alike; 0: off."),
     ] = 0.8,
-    gap: Annotated[float, typer.Option(min=0.01, help="Hours of silence that begin another dialogue.")] = 2.0,
+    gap: Annotated[
+        float, typer.Option(min=0.01, max=100_000, help="Hours of silence that begin another dialogue.")
+    ] = 2.0,
     rated: Annotated[
         str, typer.Option(help="Of botkit's own conversations: all, or good (with a 👍, up to the first 👎).")
     ] = "all",
@@ -78,6 +80,7 @@ def prepare(
     columns = _pairs(column, "--column")
     languages = tuple(_one_of(name, ("en", "zh"), "--language") for name in _listed(language))
     good = _one_of(rated, ("all", "good"), "--rated")
+    _check_out(out, files)
     rows: list[Row] = []
     kind: Kind | None = None
     logs = False
@@ -121,6 +124,15 @@ def prepare(
     common.console.print(table)
     done = "would be written" if dry_run else f"written to {out}"
     common.console.print(f"{report.kept:,} of {report.read:,} {kind} rows {done}.")
+
+
+def _check_out(out: Path, files: Sequence[Path]) -> None:
+    """Raise `DataError` where what is written would take the place of what is read."""
+    for file in files:
+        if out.resolve() == file.resolve() or (file.is_dir() and out.resolve().is_relative_to(file.resolve())):
+            raise DataError(
+                f"{out}: would take the place of what is read ({file}), or lie in it. Name another file with --out."
+            )
 
 
 @app.command()
@@ -239,21 +251,22 @@ def augment(
 ) -> None:
     """Add changed copies of the rows. Do this to training data only, after the split."""
     from botkit.data.augment import METHODS, Augmenter, read_synonyms
+    from botkit.data.balance import with_groups
     from botkit.data.jsonl import write_rows
-    from botkit.data.rows import read_rows
+    from botkit.data.rows import Row, read_rows
 
+    _check_out(out, [file])
     rows, kind = read_rows(file)
     methods = [_one_of(name, METHODS, "--method") for name in _listed(method)]
     if not methods:
         raise typer.BadParameter("name at least one", param_hint="--method")
     known = read_synonyms(synonyms) if synonyms else None
     augmenter = Augmenter(rows, kind, methods, strength=strength, synonyms=known, seed=seed)
-    written: list[dict[str, Any]] = []
+    written: list[Row] = []
     with _bar("Augmenting", hidden=as_json) as track:
         for row in track(rows):
-            written.append(dict(row.values))
-            written += augmenter.copies(row, copies)
-    write_rows(out, written)
+            written += [row, *(Row(copy, row.place) for copy in augmenter.copies(row, copies))]
+    write_rows(out, (row.values for row in (written if kind == "reading" else with_groups(written))))
     report = {"read": len(rows), "added": len(written) - len(rows), "written": len(written), "out": str(out)}
     if as_json:
         print_json(report)
@@ -276,6 +289,7 @@ def balance(
     from botkit.data.jsonl import write_rows
     from botkit.data.rows import read_rows
 
+    _check_out(out, [file])
     rows, _ = read_rows(file, "labelled")
     made = balanced(rows, _one_of(method, METHODS, "--method"), seed=seed)
     write_rows(out, (row.values for row in made))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from botkit.cli import common
-from botkit.cli.common import ConfigOption, HomeOption, JsonOption, print_json, settings_from
+from botkit.cli.common import ConfigOption, HomeOption, JsonOption, piped, print_json, settings_from
 from botkit.errors import GeneratorError
 from botkit.language import detect
 from botkit.messages import Turn
@@ -52,7 +52,7 @@ def generate(
     from botkit.models.registry import load_generator
 
     if prompt == "-":
-        prompt = sys.stdin.read().strip()
+        prompt = piped().strip()
     settings = settings_from(config, home)
     models = settings.config.models
     if model is not None:

@@ -50,13 +50,13 @@ def read_synonyms(path: Path) -> dict[str, list[str]]:
     """A file of lines of words that may stand for each other, parted by tabs or commas."""
     found: dict[str, list[str]] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        group = [word.strip() for word in re.split(r"[\t,，、]", line) if word.strip()]
+        group = list(dict.fromkeys(word.strip() for word in re.split(r"[\t,，、]", line) if word.strip()))
         if not group or line.startswith("#"):
             continue
         if len(group) < 2:
-            raise DataError(f"{path}:{number}: a line needs two words or more, parted by commas or tabs.")
+            raise DataError(f"{path}:{number}: a line needs two different words or more, parted by commas or tabs.")
         for word in group:
-            found.setdefault(word.lower(), []).extend(other for other in group if other != word)
+            found.setdefault(word.lower(), []).extend(other for other in group if other.lower() != word.lower())
     return found
 
 

@@ -31,7 +31,18 @@ def balanced(rows: Sequence[Row], method: Method, *, seed: int = 1) -> list[Row]
         else:
             chosen += found * (wanted // len(found)) + generator.sample(found, wanted % len(found))
     generator.shuffle(chosen)
-    return chosen
+    return with_groups(chosen)
+
+
+def with_groups(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each with a `group` of its own and its copies, where they have none: what is split later keeps them together.
+
+    Copies are rows of the same place.
+    """
+    if any("group" in row.values for row in rows):
+        return list(rows)
+    numbers = {place: str(number) for number, place in enumerate(dict.fromkeys(row.place for row in rows), 1)}
+    return [Row({**row.values, "group": numbers[row.place]}, row.place) for row in rows]
 
 
 def class_weights(labels: Sequence[str]) -> dict[str, float]:

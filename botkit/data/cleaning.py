@@ -14,13 +14,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from botkit.data.duplicates import AlikeRows, folded
 from botkit.data.foreign import is_foreign
 from botkit.data.rows import Kind, Row, check, kind_of, language_of, main_text
 from botkit.errors import DataError
-from botkit.messages import Language
+from botkit.messages import LANGUAGES, Language
 
 _ELEMENTS: Final = (
     "a|abbr|address|area|article|aside|audio|b|base|bdi|bdo|big|blockquote|body|br|button|canvas|caption|center|cite|code|col|"
@@ -31,19 +32,50 @@ _ELEMENTS: Final = (
     "time|title|tr|track|tt|u|ul|var|video|wbr|acronym|applet|basefont|blink|dir|marquee|nobr|noframes|"
     "path|g|rect|circle|ellipse|line|polyline|polygon|text|tspan|defs|use|symbol|math|mi|mo|mn|mrow"
 )
-_MARKUP: Final = rf"/?(?:{_ELEMENTS}|[a-z]+:[a-z]+)(?:\s[^<>]*)?/?>|/?[a-z]+-[a-z-]+\s[^<>]*>|/[a-z]+-[a-z-]+>|!--|!\[|!DOCTYPE|\?xml"
+_ATTRIBUTES: Final = r"(?:\s+(?:[\w:@.-]+\s*=|(?:async|checked|controls|defer|disabled|hidden|multiple|nowrap|open|readonly|required|selected)\b)[^<>]*)?"
+_MARKUP: Final = rf"/?(?:{_ELEMENTS}|[a-z]+:[a-z]+){_ATTRIBUTES}\s*/?>|/?[a-z]+-[a-z-]+\s[^<>]*>|/[a-z]+-[a-z-]+>|!--|!\[|!DOCTYPE|\?xml"
 _STRAY: Final = re.compile(rf"<(?!{_MARKUP})", re.IGNORECASE)
 _TAG: Final = re.compile(f"<(?:{_MARKUP})", re.IGNORECASE)
 """Tags of HTML; other words between angle brackets, such as a mask or a type's parameter, are text."""
+_BARE: Final = re.compile(r"<([a-z][a-z0-9]*)>", re.IGNORECASE)
+_SURELY_TAGS: Final = frozenset(
+    "a article b big blockquote body br center code dd del div dl dt em font footer h1 h2 h3 h4 h5 h6 head header hr html i img ins li "
+    "main nav ol option p pre s section small span strike strong sub sup table tbody td tfoot th thead tr tt u ul wbr".split()
+)
+"""Tags also where nothing closes them. Of others, such as <time> or <script>, a sentence may speak."""
+_LINE, _PARAGRAPH, _CELL = "\ue002", "\ue003", "\ue004"
+"""Three private characters for where a browser begins another line, paragraph or cell."""
+_BREAKS: Final = {
+    _LINE: [
+        "br",
+        "div",
+        "li",
+        "tr",
+        "dt",
+        "dd",
+        "option",
+        "article",
+        "section",
+        "header",
+        "footer",
+        "address",
+        "figcaption",
+    ],
+    _PARAGRAPH: ["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "blockquote", "pre", "hr"],
+    _CELL: ["td", "th"],
+}
+_BROKEN: Final = re.compile(f"[ \\t\\n{_CELL}]*[{_LINE}{_PARAGRAPH}][ \\t\\n{_LINE}{_PARAGRAPH}{_CELL}]*")
 _ENTITY: Final = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _BLANKS: Final = re.compile(r"[^\S\n]+")
 _LINES: Final = re.compile(r" ?\n ?(?:\n ?)+")
 _PERSONAL: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    ("<email>", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
-    ("<url>", re.compile(r"https?://[^\s<>\"'，。）)]+")),
+    ("<email>", re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")),
+    ("<url>", re.compile(r"https?://[^\s<>\"'，。）)㐀-鿿]+")),
     ("<card>", re.compile(r"(?<![A-Za-z0-9.])\d{4}(?:[ -]?\d{4}){2}[ -]?\d{1,7}(?![A-Za-z0-9]|\.\d)")),
     ("<phone>", re.compile(r"(?<![A-Za-z0-9.])\+?\(?\d{2,4}\)?(?:[ /-]?\d{2,4}){2,4}(?![A-Za-z0-9]|\.\d)")),
 )
+_NO_PHONE: Final = re.compile(r"\d{4}-\d{2}-\d{2}|(?:(?:19|20)\d\d[ /-]?)+")
+"""Dates and years, which look like telephone numbers."""
 _BEGIN, _END = "\ue000", "\ue001"
 """Two private characters that mark an answer while its context is cleaned, so that its new place is known."""
 
@@ -98,8 +130,8 @@ def clean(
     """The rows that are left, cleaned and valid, and what was done."""
     report = Report(read=len(rows))
     cleaners = _cleaners(rules)
-    seen: dict[str, str] = {}
-    near = AlikeRows(kind, rules.near_duplicates) if rules.near_duplicates else None
+    seen: dict[str, Row] = {}
+    near = AlikeRows(kind, rules.near_duplicates, by_label=True) if rules.near_duplicates else None
     places: list[str] = []
     kept = []
     for row in track(rows):
@@ -108,9 +140,11 @@ def clean(
         reason = _fault(values, kind, rules, row.place) if values is not None else "answer not in its context"
         if values is not None and not reason and rules.duplicates:
             key = folded(main_text(values, kind))
-            if key in seen:
-                reason = "conflicting label" if values.get("label", "") != seen[key] else "duplicate"
-            seen.setdefault(key, str(values.get("label", "")))
+            before = seen.setdefault(key, Row(values, row.place))
+            if before.values is not values:
+                reason = "conflicting label" if values.get("label") != before.values.get("label") else "duplicate"
+                if kind == "reading" and _joined(before.values, values):
+                    reason = "duplicate, its answers joined to those of the first"
         if values is not None and not reason and near is not None:
             found = near.like(values)
             if found is not None:
@@ -124,6 +158,15 @@ def clean(
         kept.append(Row(values, row.place))
     report.kept = len(kept)
     return kept, report
+
+
+def _joined(first: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the other row has answers that the first lacks, which it has then: a table gives each a row of its own."""
+    if not first["answers"] or first["context"] != other["context"]:
+        return False
+    new = [answer for answer in other["answers"] if answer not in first["answers"]]
+    first["answers"].extend(new)
+    return bool(new)
 
 
 def _safe_text(row: Row, kind: Kind) -> str:
@@ -155,13 +198,28 @@ def without_html(text: str) -> str:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-            soup = BeautifulSoup(_STRAY.sub("&lt;", text), "html.parser")
+            soup = BeautifulSoup(_STRAY.sub("&lt;", _without_words_like_tags(text)), "html.parser")
         for element in soup(["script", "style"]):
             element.decompose()
-        for element in soup(["br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4"]):
-            element.append("\n")
-        return soup.get_text()
+        for mark, names in _BREAKS.items():
+            for element in soup(names):
+                if element.parent is not None:
+                    element.insert_before(mark)
+                    element.insert_after(mark)
+        shown = _BROKEN.sub(lambda run: "\n\n" if _PARAGRAPH in run[0] else "\n", soup.get_text())
+        return shown.replace(_CELL * 2, " ").replace(_CELL, " ")
     return html.unescape(text) if _ENTITY.search(text) else text
+
+
+def _without_words_like_tags(text: str) -> str:
+    """The text with what may be a word in angle brackets, since nothing closes it, made no tag."""
+    lowered = text.lower()
+
+    def kept(found: re.Match[str]) -> str:
+        name = found[1].lower()
+        return found[0] if name in _SURELY_TAGS or f"</{name}" in lowered else f"&lt;{found[1]}>"
+
+    return _BARE.sub(kept, text)
 
 
 def without_controls(text: str) -> str:
@@ -181,8 +239,12 @@ def even(text: str) -> str:
 def without_personal(text: str) -> str:
     """Mail addresses, web addresses, card and telephone numbers replaced by what they are."""
     for name, pattern in _PERSONAL:
-        text = pattern.sub(name, text)
+        text = pattern.sub(partial(_masked, name), text)
     return text
+
+
+def _masked(name: str, found: re.Match[str]) -> str:
+    return found[0] if name == "<phone>" and _NO_PHONE.fullmatch(found[0]) else name
 
 
 def _mend(
@@ -192,14 +254,18 @@ def _mend(
     values = dict(row.values)
     if not _is_of(values, kind):
         return values  # told by _fault
+    _mend_common(values)
+
+    noted: set[str] = set()
 
     def cleaned(text: Any) -> Any:
         if not isinstance(text, str):
             return text
         for name, step in cleaners:
             after = step(text)
-            if after != text:
-                report.note(report.mended, name, row.place, text.replace(_BEGIN, "").replace(_END, ""))
+            if after != text and name not in noted and _BEGIN not in text:
+                noted.add(name)
+                report.note(report.mended, name, row.place, text)
             text = after
         return text
 
@@ -213,18 +279,28 @@ def _mend(
             )
         found = []
         for gold in golds:
-            text, start = (gold.get("text"), gold.get("start")) if isinstance(gold, dict) else (gold, None)
+            text, start = (
+                (gold.get("text"), gold.get("start", gold.get("answer_start")))
+                if isinstance(gold, dict)
+                else (gold, None)
+            )
             if not isinstance(text, str) or not isinstance(context, str):
                 return values
             if not isinstance(start, int) or context[start : start + len(text)] != text:
+                said = start
                 start = _nearest(context, text, start if isinstance(start, int) else 0)
                 if start is None:
                     return None
-                report.note(report.mended, "answer's place corrected", row.place, text)
+                mended = "answer's place corrected"
+                if said is None:
+                    mended = (
+                        "answer's place found"
+                        if context.count(text) == 1
+                        else "answer stands there several times, the first taken"
+                    )
+                report.note(report.mended, mended, row.place, text)
             marked = context[:start] + _BEGIN + context[start : start + len(text)] + _END + context[start + len(text) :]
-            counted = Counter(report.mended)
             marked = cleaned(marked)
-            report.mended = counted  # the context itself is counted below
             begin, end = marked.find(_BEGIN), marked.find(_END)
             if begin < 0 or end < begin:
                 return None
@@ -263,6 +339,17 @@ def _mend(
             label = rules.rename[label]
         values["label"] = label
     return values
+
+
+def _mend_common(values: dict[str, Any]) -> None:
+    """Write a language as "en" where it is "en-US", a number of a group as words, and a time without blanks."""
+    language = values.get("lang")
+    if isinstance(language, str) and (plain := re.split(r"[-_]", language.strip().lower())[0]) in LANGUAGES:
+        values["lang"] = plain
+    if isinstance(values.get("group"), int):
+        values["group"] = str(values["group"])
+    if isinstance(values.get("time"), str):
+        values["time"] = values["time"].strip()
 
 
 def _is_of(values: Mapping[str, Any], kind: Kind) -> bool:

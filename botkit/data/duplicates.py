@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Final
@@ -75,8 +76,10 @@ class AlikeRows:
     passage is no duplicate, however long the passage.
     """
 
-    def __init__(self, kind: Kind, threshold: float) -> None:
+    def __init__(self, kind: Kind, threshold: float, *, by_label: bool = False) -> None:
+        """With `by_label`, rows of another label, or intents with other replies, are no duplicates: "not" may be all that differs."""
         self._kind: Kind = kind
+        self._by_label = by_label
         self._texts = NearDuplicates(threshold)
         self._contexts = NearDuplicates(threshold)
         self._numbers: dict[str, int] = {}
@@ -84,7 +87,8 @@ class AlikeRows:
     def like(self, values: Mapping[str, Any]) -> int | None:
         """The number, from 0, of an earlier row that this one is like; the row is then not kept."""
         if self._kind != "reading":
-            return self._texts.like(main_text(values, self._kind))
+            within = json.dumps(values.get("label", values.get("answers")), sort_keys=True) if self._by_label else None
+            return self._texts.like(main_text(values, self._kind), within)
         answers = tuple(sorted(folded(answer["text"]) for answer in values["answers"]))
         return self._texts.like(values["question"], (self._context(values["context"]), answers))
 

@@ -23,9 +23,11 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}). Convert it: iconv -f GB18030 -t UTF-8.") from error
+        raise DataError(
+            f"{path}: not UTF-8 (byte {error.start}). Convert it: iconv -f GB18030 -t UTF-8 (or -f CP1252 …)."
+        ) from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: cannot be read: there is no such file.") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -55,6 +57,8 @@ def objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write JSON lines, gzipped where the name ends in .gz; the file appears whole or not at all. Returns their number."""
     count = 0
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder. Name a file.")
     new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from botkit.errors import DataError
 Source = Literal["jsonl", "squad", "table", "slack", "telegram", "botkit", "text"]
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 _SLACK_MARKUP: Final = re.compile(r"<(?:https?|mailto|tel):[^>|]*\|([^>]*)>|<((?:https?|mailto|tel):[^>]*)>")
-_SLACK_MENTION: Final = re.compile(r"<[@#!][^>|]*(?:\|([^>]*))?>")
+_SLACK_MENTION: Final = re.compile(r"<[@#!][^>|]*(?:\|@?([^>]*))?>")
 _LOG: Final = logging.getLogger(__name__)
 _LONGEST_FIELD: Final = 10_000_000
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -35,6 +35,7 @@ _COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "question": ("question", "问题"),
     "context": ("context", "passage", "paragraph", "原文", "段落"),
     "answer": ("answer", "答案"),
+    "start": ("start", "answer_start"),
     "title": ("title", "标题"),
     "time": ("time", "date", "created_at", "timestamp", "时间", "日期"),
     "group": ("group", "document", "conversation"),
@@ -171,7 +172,15 @@ def _squad(path: Path) -> Iterator[Row]:
 def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
     text = read_text(path)
     delimiter = "\t" if _ending(path) == ".tsv" else _delimiter(text)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = [line for line in text.splitlines() if line.strip()]
+    # where each line has the fields of the header, a quote is a mark like others: tweets and film reviews are full of them
+    plain = delimiter == "\t" and len({line.count(delimiter) for line in lines}) == 1
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+        strict=not plain,
+    )
     heads = [head for head in reader.fieldnames or [] if head]
     chosen = {}
     for name, column in columns.items():
@@ -197,12 +206,15 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
         place = f"{path}:{reader.line_num}"
         if None in line:
             raise DataError(f"{place}: more fields than the header has columns ({len(heads)}). Is a quote missing?")
-        values: dict[str, Any] = {name: (line[column] or "") for name, column in chosen.items()}
+        if lacking := next((column for column in chosen.values() if line[column] is None), None):
+            raise DataError(f"{place}: ends before the column {lacking!r}. Is a quote too many?")
+        values: dict[str, Any] = {name: _unquoted(line[column], plain) for name, column in chosen.items()}
+        start = values.pop("start", "")
         if kind == "reading":
             answer = values.pop("answer", "")
-            at = values["context"].find(answer) if answer else -1
-            # an answer that is not there stays, with a start that cleaning cannot confirm
-            values["answers"] = [{"text": answer, "start": at}] if answer else []
+            # without a place cleaning finds one, or drops the row
+            told = {"start": int(start)} if start.strip().isdecimal() else {}
+            values["answers"] = [{"text": answer, **told}] if answer else []
         for optional in ("time", "group", "title"):
             if not values.get(optional, "x"):
                 del values[optional]
@@ -218,6 +230,13 @@ def _table(path: Path, columns: Mapping[str, str]) -> tuple[list[Row], Kind]:
             path, undated, chosen["time"],
         )  # fmt: skip
     return rows, kind
+
+
+def _unquoted(field: str, plain: bool) -> str:
+    """A field that stands in quotes without them, where the reader left quotes alone."""
+    if plain and len(field) > 1 and field[0] == field[-1] == '"' and '"' not in field[1:-1].replace('""', ""):
+        return field[1:-1].replace('""', '"')
+    return field
 
 
 def _is_iso(text: str) -> bool:
@@ -236,19 +255,27 @@ def _delimiter(text: str) -> str:
 
 def _lines(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str | None, Any]]:
     csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not a table ({error}). Is a quote missing?") from error
+    rows = iter(reader)
+    while True:
+        begun = reader.line_num + 1
+        try:
+            line = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{path}:{begun}: not a table ({error}). Is a quote missing?") from error
+        yield line
 
 
 def _dialogues(channels: Iterable[Sequence[Said]], gap: timedelta, path: Path) -> list[Row]:
     """Alternating turns, the person first."""
     rows = []
+    alone = 0
     for said in channels:
         parts: list[list[Said]] = []
         for one in sorted(said, key=lambda one: one.at):
-            if not parts or one.at - parts[-1][-1].at > gap:
+            # a thread tells by itself what belongs together, however late the answer
+            if not parts or (not one.thread and one.at - parts[-1][-1].at > gap):
                 parts.append([])
             parts[-1].append(one)
         for part in parts:
@@ -264,6 +291,10 @@ def _dialogues(channels: Iterable[Sequence[Said]], gap: timedelta, path: Path) -
             if len(turns) > 1:
                 started = part[0].at.isoformat()
                 rows.append(Row({"turns": turns, "time": started, "group": started}, f"{path}: {started}"))
+            else:
+                alone += 1
+    if alone:
+        _LOG.warning("%s: %d times somebody spoke and nobody answered; that is left out.", path, alone)
     if not rows:
         raise DataError(f"{path}: no dialogue of at least two people in it.")
     return rows
@@ -280,14 +311,16 @@ def _slack(path: Path) -> Iterator[list[Said]]:
                     if message.get("type") != "message" or message.get("subtype") not in (
                         None,
                         "bot_message",
+                        "file_share",
                         "thread_broadcast",
                     ):
                         continue
-                    words = _slack_words(str(message.get("text", "")))
+                    words = _slack_words(str(message.get("text") or ""))
                     who = str(message.get("user") or message.get("bot_id") or message.get("username") or "")
                     if words and who:
                         at = datetime.fromtimestamp(float(message["ts"]), timezone.utc)
-                        threads[str(message.get("thread_ts", ""))].append(Said(who, words, at))
+                        thread = str(message.get("thread_ts") or "")
+                        threads[thread].append(Said(who, words, at, thread))
             except (ValueError, KeyError, AttributeError, TypeError) as error:
                 raise DataError(f"{path}: {channel}/{name}: not a day of a Slack export ({error!r}).") from error
         yield from threads.values()
@@ -304,7 +337,11 @@ def _slack_days(path: Path) -> dict[str, list[tuple[str, str]]]:
         try:
             with zipfile.ZipFile(path) as archive:
                 for name in sorted(archive.namelist()):
-                    if name.endswith(".json") and name.count("/") >= 1:
+                    if (
+                        name.endswith(".json")
+                        and name.count("/") >= 1
+                        and not re.search(r"(?:^|/)(?:__MACOSX|\._)", name)
+                    ):
                         channel, _, day = name.rpartition("/")
                         found[channel].append((day, archive.read(name).decode("utf-8")))
         except (zipfile.BadZipFile, UnicodeDecodeError) as error:
@@ -354,6 +391,7 @@ def _conversations(path: Path, rated: Literal["all", "good"]) -> Iterator[Row]:
         if not {"conversation", "role", "text"} <= set(turn):
             raise DataError(f"{path}:{line}: not a turn of `botkit conversations export`.")
         by_conversation[str(turn["conversation"])].append(turn)
+    found = 0
     for conversation, told in by_conversation.items():
         turns: list[str] = []
         last = "bot"
@@ -373,4 +411,8 @@ def _conversations(path: Path, rated: Literal["all", "good"]) -> Iterator[Row]:
             values = {"turns": turns, "group": conversation, "ratings": ratings}
             if told[0].get("created_at"):
                 values["time"] = told[0]["created_at"]
+            found += 1
             yield Row(values, f"{path}: conversation {conversation}")
+    if not found:
+        lacking = "has a reply that was rated 👍" if rated == "good" else "has two sides"
+        raise DataError(f"{path}: none of {len(by_conversation)} conversations {lacking}.")

@@ -237,3 +237,68 @@ def test_every_row_that_is_kept_is_cleaned() -> None:
     rows = [Row({"text": "first row"}, "f:1"), Row({"text": "<b>mail</b> ann@example.org", "label": "x"}, "f:2")]
     kept, _ = clean(rows, "text", Rules(mask=True))
     assert [row.values["text"] for row in kept] == ["first row", "mail <email>"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "Put the <script> tag at the end of the body. Then reload the page.",
+            "Put the <script> tag at the end of the body. Then reload the page.",
+        ),
+        ("see <style> element for more", "see <style> element for more"),
+        ("a<script>alert(1)</script>b", "ab"),
+        ("<table><tr><td>Lamp</td><td>20 EUR</td></tr><tr><td>Bed</td><td>9</td></tr></table>", "Lamp 20 EUR\nBed 9"),
+        ("Delivery costs 5 EUR.<p>Returns are free.</p>", "Delivery costs 5 EUR.\n\nReturns are free."),
+        ("Hours:<ul><li>Mon 9-5</li><li>Tue</li></ul>Call us", "Hours:\n\nMon 9-5\nTue\n\nCall us"),
+        ("<h5>Opening</h5>We open at nine", "Opening\n\nWe open at nine"),
+        ("<dt>Q</dt><dd>A</dd>", "Q\nA"),
+        ("one<br>two<br/>three", "one\ntwo\nthree"),
+        ("if a <b and c> d then", "if a <b and c> d then"),
+        ("List<Object> items", "List<Object> items"),
+        ("Dear <title> <name>, meet at <time>", "Dear <title> <name>, meet at <time>"),
+        ("at <time datetime='9'>nine</time>, <b>sharp", "at nine, sharp"),
+    ],
+)
+def test_what_a_browser_parts_is_parted_and_what_is_said_of_tags_stays(text: str, wanted: str) -> None:
+    assert even(without_html(text)) == wanted
+
+
+def test_rows_of_other_labels_are_no_near_duplicates() -> None:
+    said = "I would definitely {}recommend this hotel to friends and family who come to town for the first time."
+    rows = [*labelled(said.format(""), label="1"), *labelled(said.format("not "), label="0")]
+    kept, report = clean(rows, "labelled", Rules())
+    assert len(kept) == 2
+    kept, report = clean([*rows, *labelled(said.format("")[:-6] + "last time.", label="1")], "labelled", Rules())
+    assert len(kept) == 2
+    assert report.dropped == {"near duplicate": 1}
+
+
+def test_answers_of_one_question_in_several_rows_are_joined() -> None:
+    rows = [reading("Ann and Bob founded it.", answer, start) for answer, start in (("Ann", 0), ("Bob", 8), ("Ann", 0))]
+    kept, report = clean(rows, "reading", Rules())
+    assert [row.values["answers"] for row in kept] == [[{"text": "Ann", "start": 0}, {"text": "Bob", "start": 8}]]
+    assert report.dropped == {"duplicate, its answers joined to those of the first": 1, "duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("我的邮箱是abc@qq.com请尽快联系我", "我的邮箱是<email>请尽快联系我"),
+        ("请看https://x.com/a这个链接", "请看<url>这个链接"),
+        ("订单2024-01-15下的", "订单2024-01-15下的"),
+        ("On 2024-01-15 we had 2019 2020 2021", "On 2024-01-15 we had 2019 2020 2021"),
+        ("Call 0113 496 0112", "Call <phone>"),
+    ],
+)
+def test_masks_take_no_more_than_they_are_for(text: str, masked: str) -> None:
+    assert without_personal(text) == masked
+
+
+def test_what_is_mended_is_counted_by_rows_and_small_faults_cost_none() -> None:
+    dialogue = Row(
+        {"turns": ["<b>a</b>", "<i>b</i>", "<b>c</b>"], "lang": "en-US", "group": 3, "time": " 2024-01-31"}, "f:1"
+    )
+    kept, report = clean([dialogue], "dialogue", Rules())
+    assert dict(kept[0].values) == {"turns": ["a", "b", "c"], "lang": "en", "group": "3", "time": "2024-01-31"}
+    assert (report.read, report.mended["HTML removed"]) == (1, 1)

@@ -197,3 +197,84 @@ def test_a_date_column_that_nobody_asked_for_costs_no_row(tmp_path: Path, caplog
     rows, _ = load(file)
     assert [row.values.get("time") for row in rows] == [None, "2024-01-16"]
     assert "1 values of the column 'date' are no dates like 2024-01-31" in caplog.text
+
+
+def test_quotes_in_a_table_of_tabs_are_marks_like_others(tmp_path: Path) -> None:
+    lines = [
+        "text\tlabel",
+        '"Great movie\t0',
+        "hi there\t2",
+        'hey you"\t3',
+        '"He said ""hi"""\t1',
+        '"Hello" she said\t2',
+    ]
+    rows, _ = load(write(tmp_path / "t.tsv", "\n".join(lines) + "\n"))
+    assert [(row.values["text"], row.values["label"]) for row in rows] == [
+        ('"Great movie', "0"),
+        ("hi there", "2"),
+        ('hey you"', "3"),
+        ('He said "hi"', "1"),
+        ('"Hello" she said', "2"),
+    ]
+    rows, _ = load(write(tmp_path / "u.tsv", 'text\tlabel\n"two\nparts of it"\t0\nmore\t1\n'))
+    assert [row.values["text"] for row in rows] == ["two\nparts of it", "more"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('text,label\n"Hello" she said,1\n', r"t\.csv:2: not a table .*Is a quote missing"),
+        ('text,label\n"never closed,1\nmore,2\n', r"t\.csv:\d: not a table .*Is a quote missing"),
+        ("text,label\nonly a text\n", r"t\.csv:2: ends before the column 'label'"),
+    ],
+)
+def test_rows_of_a_table_are_not_lost_to_a_quote(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        load(write(tmp_path / "t.csv", text))
+
+
+def test_the_place_of_an_answer_in_a_table_is_believed(tmp_path: Path) -> None:
+    context = "The tower opened in 1889. A second tower opened in 1889 too."
+    at = context.rindex("1889")
+    rows, kind = load(write(tmp_path / "t.csv", f'question,context,answer,answer_start\nWhen?,"{context}",1889,{at}\n'))
+    kept, report = clean(rows, kind, Rules())
+    assert kept[0].values["answers"] == [{"text": "1889", "start": at}]
+    assert not report.mended
+    rows, kind = load(write(tmp_path / "t.csv", f'question,context,answer\nWhen?,"{context}",1889\n'))
+    kept, report = clean(rows, kind, Rules())
+    assert kept[0].values["answers"] == [{"text": "1889", "start": context.index("1889")}]
+    assert report.mended == {"answer stands there several times, the first taken": 1}
+
+
+def test_an_answer_to_a_thread_may_come_late_and_one_that_never_came_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = [
+        slack_message(1, "U1", "How do I return a lamp?", thread_ts="1"),
+        slack_message(20_000, "U2", "Within 30 days.", thread_ts="1", subtype="file_share"),
+        slack_message(20_060, "U1", "Thanks, <!subteam^S1|@support>! And chairs?", thread_ts="1"),
+        slack_message(20_120, "U2", "Also 30 days.", thread_ts="1"),
+        slack_message(90_000, "U3", "Anybody there?"),
+        {**slack_message(90_001, "U3", ""), "text": None},  # type: ignore[dict-item]
+    ]
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.writestr("help/2026-01-01.json", json.dumps(day))
+        archive.writestr("__MACOSX/help/._2026-01-01.json", b"\xb0")
+    rows, _ = load(tmp_path / "e.zip")
+    assert [row.values["turns"] for row in rows] == [
+        ["How do I return a lamp?", "Within 30 days.", "Thanks, @support! And chairs?", "Also 30 days."]
+    ]
+    assert "1 times somebody spoke and nobody answered" in caplog.text
+
+
+def test_conversations_without_a_thumb_up_are_told_of(tmp_path: Path) -> None:
+    turns = [{"conversation": "a", "role": role, "text": "x", "rating": None} for role in ("user", "bot")]
+    file = write(tmp_path / "c.jsonl", "\n".join(map(json.dumps, turns)))
+    assert len(load(file)[0]) == 1
+    with pytest.raises(DataError, match="none of 1 conversations has a reply that was rated 👍"):
+        load(file, rated="good")
+
+
+def test_utf_16_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,label\n不错,好\n", encoding="utf-16")
+    assert load(tmp_path / "t.csv")[0][0].values == {"text": "不错", "label": "好"}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -172,7 +174,7 @@ def test_synonyms_come_from_a_file(tmp_path) -> None:  # type: ignore[no-untyped
         "Light broken"
     ]
     file.write_text("lonely\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"s.txt:1: a line needs two words"):
+    with pytest.raises(DataError, match=r"s.txt:1: a line needs two different words"):
         read_synonyms(file)
 
 
@@ -181,3 +183,32 @@ def test_everyday_synonyms_are_there_without_a_file(text: str, wanted: str) -> N
     row = Row({"text": text}, "f:1")
     (copy,) = Augmenter([row], "text", ["synonyms"]).copies(row, 1)
     assert re.fullmatch(wanted, copy["text"])
+
+
+def test_copies_of_a_row_are_not_validated_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from botkit.cli import main
+    from botkit.data.rows import read_rows
+    from botkit.training.recipe import DataConfig
+    from botkit.training.tasks.common import validation_split
+
+    file = tmp_path / "t.jsonl"
+    words = "cake fig plum pear lime kiwi nut oat rye pea leek bean".split()
+    said = [{"text": f"{word} of all things", "label": "good" if n < 9 else "bad"} for n, word in enumerate(words)]
+    file.write_text("\n".join(map(json.dumps, said)), encoding="utf-8")
+    for command in (["balance"], ["augment", "--copies", "2"]):
+        out = tmp_path / f"{command[0]}.jsonl"
+        with pytest.raises(SystemExit) as ended:
+            main(["data", *command, str(file), "--out", str(out)])
+        assert not ended.value.code, capsys.readouterr()
+        rows, kind = read_rows(out)
+        assert len(rows) > len(words)
+        train, valid = validation_split(rows, DataConfig.model_validate({"train": str(out)}), kind, 1)
+        assert len(valid) > 1
+        assert not {rows[n].values["group"] for n in train} & {rows[n].values["group"] for n in valid}
+        assert len({row.values["group"] for row in rows}) == len(words)
+        with pytest.raises(SystemExit):
+            main(["data", *command, str(out), "--out", str(out), "--json"])
+        assert "would take the place of what is read" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["data", "prepare", str(file), "--out", str(tmp_path), "--json"])
+    assert "is a folder. Name a file" in capsys.readouterr().out

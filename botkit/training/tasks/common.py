@@ -84,7 +84,7 @@ def own_method(
     """How rows of this kind are split where nobody says how, so that `share` of them is validated on, and by which field.
 
     Each of the `parts` has something of all labels or groups. By group where there are such: `data.group`; else for reading rows their title, or with fewer than three titles their passage, and
-    for dialogues the field `group`. Raises `DataError` where a row lacks what `data.group` names.
+    for others the field `group`. Raises `DataError` where a row lacks what `data.group` names.
     """
     key = data.group or ""
     fewest = max(_FEWEST_GROUPS + 1, parts)
@@ -96,7 +96,7 @@ def own_method(
             raise DataError(f"All rows have the same `{key}`: none can be held back to validate on. Name data.valid.")
     elif kind == "reading":
         key = next((name for name in ("title", "context") if _groups(rows, name) >= fewest), "")
-    elif kind == "dialogue" and _groups(rows, "group") >= fewest:
+    elif _groups(rows, "group") >= fewest:
         key = "group"
     return "group" if key else "stratified" if _stratifies(rows, share, parts) else "random", key
 
