@@ -66,7 +66,7 @@ class TextClassifier:
             raise ModelError(f"{folder}: this model is a {manifest.role}, not a classifier.")
         return cls(
             manifest.identity,
-            OnnxForward(folder / GRAPH, threads=threads, one_each=True),
+            OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder)),
             load_tokenizer(folder),
             manifest.labels,
             max_length=manifest.max_length,

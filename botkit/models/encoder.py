@@ -33,7 +33,7 @@ class OnnxEncoder:
         self._tokenizer = load_tokenizer(folder)
         self._tokenizer.enable_truncation(manifest.max_length)
         self._pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
-        self._forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True)
+        self._forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder))
         if self.dimension <= 0:
             raise ModelError(f"{folder / 'config.json'}: hidden_size is missing. Export the model again.")
 

@@ -188,7 +188,7 @@ class OnnxGenerator:
         self._shape = (manifest.layers, manifest.heads, manifest.head_width)
         self._context_length = manifest.context_length
         self._tokenizer = load_tokenizer(folder)
-        self._forward = OnnxForward(folder / GRAPH, threads=threads)
+        self._forward = OnnxForward(folder / GRAPH, threads=threads, shared=manifest.shared_file(folder))
         self._user, self._bot, self._end = (
             self._id(token) for token in (manifest.tokens.user, manifest.tokens.bot, manifest.tokens.end)
         )

@@ -34,6 +34,15 @@ class GeneratorTokens(BaseModel):
     personas: Mapping[str, str] = Field(default_factory=dict)
 
 
+class Shared(BaseModel):
+    """Weights that several models have alike and that are stored once: a file, relative to the model's folder, and its digest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    sha256: str
+
+
 class Manifest(BaseModel):
     """The facts of one model; those from `context_length` on are for generators only.
 
@@ -66,6 +75,13 @@ class Manifest(BaseModel):
     heads: int = 0
     head_width: int = 0
     tokens: GeneratorTokens | None = None
+
+    shared: Shared | None = None
+    """Weights that are not in `model.onnx` itself (see `botkit.training.share`)."""
+
+    def shared_file(self, folder: Path) -> Path | None:
+        """Where the weights lie that the model in `folder` shares with others; None where it has all its own."""
+        return (folder / self.shared.file).resolve() if self.shared else None
 
     @property
     def identity(self) -> str:
@@ -129,16 +145,20 @@ def digest(path: Path) -> str:
 
 
 def check_digest(folder: Path) -> None:
-    """Raise `ModelError` where `model.onnx`, or that of a companion, is not the file its manifest speaks of.
+    """Raise `ModelError` where `model.onnx`, what it shares with others, or that of a companion is not what the manifest speaks of.
 
     Hashing takes about 30 ms for 25 MB, so `botkit models show` and `botkit doctor` ask for it and a start does not.
     """
     manifest = read_manifest(folder)
     for companion in manifest.companions.values():
         check_digest(folder / companion)
-    found = digest(folder / GRAPH)
-    if found != manifest.sha256:
-        raise ModelError(
-            f"{folder / GRAPH}: the digest is {found[:12]}…, {MANIFEST} says {manifest.sha256[:12]}…. "
-            "The file is damaged or was exchanged: reinstall botkit, or export or pull the model again."
-        )
+    files = [(folder / GRAPH, manifest.sha256)]
+    if manifest.shared:
+        files.append((folder / manifest.shared.file, manifest.shared.sha256))
+    for file, wanted in files:
+        found = digest(file)
+        if found != wanted:
+            raise ModelError(
+                f"{file}: the digest is {found[:12]}…, {MANIFEST} says {wanted[:12]}…. "
+                "The file is damaged or was exchanged: reinstall botkit, or export or pull the model again."
+            )

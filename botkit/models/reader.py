@@ -77,7 +77,7 @@ class ExtractiveReader:
         """A reader in botkit's form; raises `ModelError`."""
         manifest = read_manifest(folder, "reader")
         pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
-        forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True)
+        forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder))
         return cls(
             manifest.identity,
             forward,

@@ -46,8 +46,10 @@ class Forward(Protocol):
 class OnnxForward:
     """A graph run by ONNX Runtime on the CPU."""
 
-    def __init__(self, graph: Path, *, threads: int = 0, one_each: bool = False) -> None:
+    def __init__(self, graph: Path, *, threads: int = 0, one_each: bool = False, shared: Path | None = None) -> None:
         """Open `graph`; `threads` 0 is one for each core this process may use. Raises `ModelError`.
+
+        `shared` is the file of the weights that the graph has in common with others (`Manifest.shared_file`).
 
         They share the work of each run, or with `one_each` do a run each: better for many short texts (see `run_each`).
         """
@@ -67,8 +69,19 @@ class OnnxForward:
         options.enable_mem_pattern = False
         # threads that spin while they wait take the cores from other conversations: 379 against 258 ms on busy cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if shared is not None and not shared.is_file():
+            raise ModelError(
+                f"{shared}: no such file; it holds weights that {graph.parent} shares with other models. Reinstall botkit; where the "
+                "model was copied, copy that file as well."
+            )
         try:
-            self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            source: str | bytes = str(graph)
+            if shared is not None:  # a graph that is read from a file may name nothing outside of its folder
+                options.add_session_config_entry(
+                    "session.model_external_initializers_file_folder_path", str(shared.parent)
+                )
+                source = graph.read_bytes()
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.InvalidProtobuf) as error:
             raise ModelError(
                 f"{graph}: ONNX Runtime cannot load it ({first_line(error)}). "

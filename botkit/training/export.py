@@ -447,8 +447,12 @@ def write_card(folder: Path, card: Card) -> None:
     (folder / "botkit.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = [f"# {card.name}", "", card.purpose, ""]
     lines += [f"- Base: {card.base}", f"- Languages: {', '.join(card.languages)}", f"- Licence: {card.licence}"]
+    size = f"{model.stat().st_size / 1e6:.1f} MB, int8 ONNX"
+    if manifest.get("shared"):
+        words = folder / manifest["shared"]["file"]
+        size += f", and {words.stat().st_size / 1e6:.1f} MB of word embeddings that it shares with other models ({words.name})"
     lines += [
-        f"- Size: {model.stat().st_size / 1e6:.1f} MB, int8 ONNX",
+        f"- Size: {size}",
         f"- SHA-256 of model.onnx: `{manifest['sha256']}`",
     ]
     lines += ["", "## Trained on", "", *(f"- {source}" for source in card.data or ["nothing further"])]

@@ -50,11 +50,12 @@ def restore(folder: Path, out: Path) -> Path:
     except ImportError as error:
         raise MissingExtraError("Fine-tuning a built-in model", "train") from error
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    role = read_manifest(folder).role
+    manifest = read_manifest(folder)
+    role = manifest.role
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     chosen = transformers.AutoConfig.for_model(**settings)
     model = getattr(transformers, _CLASSES[role]).from_config(chosen)
-    stored = weights(folder / "model.onnx")
+    stored = weights(folder / "model.onnx", manifest.shared_file(folder))
     state = model.state_dict()
     tied = {"lm_head.weight"} if getattr(chosen, "tie_word_embeddings", False) else set()
     for name, parameter in state.items():
@@ -103,12 +104,15 @@ def tokenizer(folder: Path) -> Any:
     return fast(tokenizer_object=plain, model_max_length=positions, model_input_names=inputs, **known)
 
 
-def weights(graph: Path) -> dict[str, Array]:
-    """The weights of an exported graph by their names in the model, as 32-bit floats."""
+def weights(graph: Path, shared: Path | None = None) -> dict[str, Array]:
+    """The weights of an exported graph by their names in the model, as 32-bit floats; `shared` is as in `OnnxForward`."""
     import onnx
     from onnx import numpy_helper
+    from onnx.external_data_helper import load_external_data_for_model
 
-    model = onnx.load(str(graph))
+    model = onnx.load(str(graph), load_external_data=False)
+    if shared is not None:
+        load_external_data_for_model(model, str(shared.parent))
     stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
 
     def value(name: str) -> Array | None:
