@@ -26,8 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from botkit.data.jsonl import objects, read_text
 from botkit.messages import LANGUAGES
 from botkit.training import builtin_data
+from botkit.training.chinese_base import base_folder
 from botkit.training.help_centres import help_centres
 from botkit.training.people import about_people
 from botkit.training.small_talk import rows
@@ -39,17 +41,22 @@ TWO_CLASS: Final = ("en_sst2",)
 
 @dataclass(frozen=True)
 class Example:
-    """A text, the index of its label, and whether its source knows a neutral class."""
+    """A text, how likely each of `LABELS` is of it, and whether its source knows a neutral class."""
 
     text: str
-    label: int
+    probabilities: tuple[float, ...]
     has_neutral: bool
+
+
+def labelled(text: str, label: str, *, has_neutral: bool = True) -> Example:
+    """A text of whose label there is no doubt."""
+    return Example(text, tuple(float(label == one) for one in LABELS), has_neutral)
 
 
 def read_examples(path: Path, limit: int | None, generator: random.Random) -> list[Example]:
     """Examples of one file, at most `limit`, in random order."""
     has_neutral = not path.name.startswith(TWO_CLASS)
-    found = [Example(row["text"], LABELS.index(row["label"]), has_neutral) for row in rows(path)]
+    found = [labelled(row["text"], row["label"], has_neutral=has_neutral) for row in rows(path)]
     generator.shuffle(found)
     return found[:limit]
 
@@ -62,26 +69,31 @@ def neutral_examples(data: Path, limit: int, generator: random.Random) -> list[E
     for name, language in (("sgd_train", "en"), ("zh_dialogue_train", "zh")):
         by_language[language] += [row["turns"][0] for row in rows(data / f"dialogue/{name}.jsonl.gz")]
     texts = [text for found in by_language.values() for text in generator.sample(found, min(limit // 2, len(found)))]
-    return [Example(text, LABELS.index("neutral"), has_neutral=True) for text in texts]
+    return [labelled(text, "neutral") for text in texts]
 
 
 def customer_questions() -> list[Example]:
     """What people plainly ask a help centre: weakly labelled neutral."""
     asked = [one for language in LANGUAGES for passage in help_centres(language) for one in passage.asked]
-    return [Example(one.question, LABELS.index("neutral"), has_neutral=True) for one in asked if one.kind == "plain"]
+    return [labelled(one.question, "neutral") for one in asked if one.kind == "plain"]
 
 
 def films(*, held_out: bool = False) -> list[Example]:
     """Sentences of film critics, written for botkit; like those of SST-2, none is neutral, and no neutral is learnt from them."""
     rows = builtin_data.films(held_out=held_out)
-    return [Example(row["text"], LABELS.index(row["label"]), has_neutral=False) for row in rows]
+    return [labelled(row["text"], row["label"], has_neutral=False) for row in rows]
 
 
 def tones(*, held_out: bool = False) -> list[Example]:
     """Lines said to a shop, written for botkit."""
+    return [labelled(row["text"], row["label"]) for row in builtin_data.tones(held_out=held_out)]
+
+
+def taught(path: Path) -> list[Example]:
+    """What a teacher said: lines that `botkit.training.taught` wrote."""
     return [
-        Example(row["text"], LABELS.index(row["label"]), has_neutral=True)
-        for row in builtin_data.tones(held_out=held_out)
+        Example(row["text"], tuple(row["probabilities"]), row["has_neutral"])
+        for _, row in objects(path, read_text(path))
     ]
 
 
@@ -110,24 +122,24 @@ def batches(
         yield {
             "input_ids": padded,
             "attention_mask": mask,
-            "label": torch.tensor([examples[i].label for i in group]),
+            "probabilities": torch.tensor([examples[i].probabilities for i in group]),
             "has_neutral": torch.tensor([examples[i].has_neutral for i in group]),
         }
 
 
-def loss_of(logits: Tensor, label: Tensor, has_neutral: Tensor) -> Tensor:
-    """Cross-entropy over the classes that each example's source knows; a little smoothed."""
+def loss_of(logits: Tensor, probabilities: Tensor, has_neutral: Tensor) -> Tensor:
+    """Cross-entropy over the classes that each example's source knows; arguments of shape (n, 3), (n, 3) and (n,)."""
     hidden = torch.zeros_like(logits)
     hidden[~has_neutral, LABELS.index("neutral")] = -1e4
     log_probabilities = nn.functional.log_softmax(logits + hidden, dim=-1)
-    return nn.functional.nll_loss(log_probabilities, label)
+    return -(probabilities * log_probabilities).sum(-1).mean()
 
 
 def main() -> None:
     """Train and save a folder that `from_pretrained` loads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with sentiment/, qa/ and dialogue/")
-    parser.add_argument("--base", required=True)
+    parser.add_argument("--base", required=True, help="folder, hub id, or builtin:all-MiniLM-L6-v2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--passes", type=float, default=3.0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop, fully decayed, after so long")
@@ -137,6 +149,7 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=3_000, help="plain questions to help centres in a pass")
     parser.add_argument("--tones", type=int, default=8, help="times that the lines of tones.jsonl are in a pass")
     parser.add_argument("--films", type=int, default=2, help="times that the sentences of films.jsonl are in a pass")
+    parser.add_argument("--taught", type=Path, help="lines of `botkit.training.taught`, in every pass")
     parser.add_argument("--people", type=int, default=1_200, help="sentences about people of all kinds in a pass")
     parser.add_argument("--tokens", type=int, default=1_600, help="tokens in a batch")
     parser.add_argument("--rate", type=float, default=1e-4)
@@ -145,18 +158,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     torch.manual_seed(arguments.seed)
     generator = random.Random(arguments.seed)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.base)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        arguments.base,
+    base = base_folder(arguments.base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    config = AutoConfig.from_pretrained(
+        base,
         num_labels=len(LABELS),
         id2label=dict(enumerate(LABELS)),
         label2id={label: i for i, label in enumerate(LABELS)},
-        classifier_dropout=arguments.dropout,
         attention_probs_dropout_prob=0.0,
+    )
+    config.classifier_dropout = arguments.dropout  # MPNet's has no such key, and no argument of this name
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base,
+        config=config,
         attn_implementation="eager",  # without dropout there, 1.4 times as fast as "sdpa" on CPUs in bfloat16
     )
     if arguments.freeze_words:
@@ -176,7 +194,8 @@ def main() -> None:
     done = progress = 0.0
     losses: list[float] = []
     customers = customer_questions()
-    people = [Example(text, LABELS.index(tone), has_neutral=True) for text, tone in about_people()]
+    soft = taught(arguments.taught) if arguments.taught else []
+    people = [labelled(text, tone) for text, tone in about_people()]
     model.train()
     while progress < 1:
         examples = [
@@ -186,6 +205,7 @@ def main() -> None:
             *neutral_examples(arguments.data, arguments.neutral, generator),
             *generator.sample(customers, min(arguments.customers, len(customers))),
             *(films() * arguments.films),
+            *soft,
             *(tones() * arguments.tones),
             *generator.sample(people, min(arguments.people, len(people))),
         ]
@@ -199,13 +219,13 @@ def main() -> None:
                 group["lr"] = rate
             with torch.autocast("cpu", torch.bfloat16):
                 logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            loss = loss_of(logits.float(), batch["label"], batch["has_neutral"])
+            loss = loss_of(logits.float(), batch["probabilities"], batch["has_neutral"])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            step, seen = step + 1, seen + len(batch["label"])
-            done += len(batch["label"]) / len(examples)
+            step, seen = step + 1, seen + len(batch["input_ids"])
+            done += len(batch["input_ids"]) / len(examples)
             losses.append(loss.item())
             if step % 50 == 0:
                 speed = seen / (time.monotonic() - started)

@@ -104,6 +104,15 @@ def test_answers_are_where_they_say_after_cleaning(row: Row, answer: str) -> Non
     check(kept[0].values, "reading", "f:1")
 
 
+def test_a_start_may_be_named_as_squad_does() -> None:
+    row = Row(
+        {"question": "When?", "context": "1889, and 1889", "answers": [{"text": "1889", "answer_start": 10}]}, "f:1"
+    )
+    kept, report = clean([row], "reading", Rules())
+    assert kept[0].values["answers"] == [{"text": "1889", "start": 10}]
+    assert not any("place" in reason for reason in report.mended)
+
+
 def test_the_right_occurrence_stays_the_answer() -> None:
     row = reading("<p>six</p> It leaves at <b>six</b>.", "six", 27)
     kept, _ = clean([row], "reading", Rules())

@@ -17,7 +17,7 @@ from botkit.training.quantisation import FORMS, export_measured
 from botkit.training.recipe import load_recipe
 from botkit.training.restore import restore, weights
 from botkit.training.run import train
-from botkit.training.word_blocks import from_blocks, to_blocks
+from botkit.training.word_blocks import from_blocks, round_words, to_blocks
 from tests.training.tiny_models import questions, tiny_bert, tones, write_rows
 
 
@@ -234,6 +234,15 @@ def test_word_embeddings_in_four_bits(classifier: Path, tmp_path: Path, capsys: 
     np.testing.assert_array_equal(again[name], stored[name])
     kinds = [node.op_type for node in onnx.load(str(out / "model.onnx")).graph.node]
     assert kinds.count("GatherBlockQuantized") == 1
+
+
+def test_rounded_words_lose_nothing_more(classifier: Path, tmp_path: Path) -> None:
+    round_words(classifier, tmp_path / "rounded")
+    before, after = (load_file(folder / "model.safetensors") for folder in (classifier, tmp_path / "rounded"))
+    (name,) = (name for name in before if name.endswith("word_embeddings.weight"))
+    assert [key for key in before if not np.array_equal(before[key], after[key])] == [name]
+    np.testing.assert_array_equal(from_blocks(*to_blocks(after[name])), after[name])
+    assert (tmp_path / "rounded" / "config.json").is_file()
 
 
 def test_a_width_that_fits_no_blocks_is_told(tmp_path: Path) -> None:

@@ -113,11 +113,14 @@ def test_broken_rows_stop_the_run_or_are_left_out(tmp_path: Path, caplog: pytest
     assert "rows.jsonl:4" in caplog.text
 
 
-@pytest.mark.parametrize("task", ["encoder", "reader", "sentiment", "generator"])
-def test_the_recipes_of_the_repository_are_valid(task: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "recipes").iterdir()), ids=lambda file: file.stem)
+def test_the_recipes_of_the_repository_are_valid(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BOTKIT_DATA", str(tmp_path))
-    recipe = load_recipe(task, Path(__file__).parents[2] / "recipes" / f"{task}.yaml", {}, [])  # type: ignore[arg-type]
+    monkeypatch.setenv("BOTKIT_BASE", "base-of-the-environment")
+    task = file.stem.partition("-")[0]
+    recipe = load_recipe(task, file, {}, [])  # type: ignore[arg-type]
     assert recipe.task == task
+    assert recipe.base in ("builtin", "builtin:encoder", "scratch", "base-of-the-environment")
     for source in recipe.data.train:
         assert source.path.startswith((str(tmp_path), "builtin:"))
 
