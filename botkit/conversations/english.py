@@ -411,7 +411,8 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
                 readings.append(f"{body[: plural.start(1)]}{bare}{body[plural.end(1) :]}?")
     if not replaced:
         readings.append(f"{other}: {body}?")
-    return readings, [body], True
+    last = re.escape(words[-1])  # "standard delivery" for "express", where "delivery" follows already
+    return [re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True
 
 
 def _phrase_with(preposition: str, body: str) -> re.Match[str] | None:

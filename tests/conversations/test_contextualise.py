@@ -149,6 +149,13 @@ def test_a_chain_of_follow_ups_keeps_its_subject() -> None:
     assert found.query == "Where was Siemens founded?"
 
 
+def test_a_noun_that_follows_is_not_said_twice() -> None:
+    turns = [Turn("user", "How much does express delivery cost?"), Turn("bot", "9.50 euros")]
+    found = RULES.resolve("And standard delivery?", turns, "en")
+    assert "How much does standard delivery cost?" in (found.query, *found.alternatives)
+    assert not any("delivery delivery" in reading for reading in (found.query, *found.alternatives))
+
+
 def test_the_subject_is_that_of_the_reading_which_was_answered() -> None:
     said = ["What colours does the Earl come in?", "green", "Who founded the company?", "Priya Nandakumar."]
     turns = [Turn("bot" if number % 2 else "user", text) for number, text in enumerate(said)]
