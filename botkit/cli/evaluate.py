@@ -205,7 +205,7 @@ def sentiment(
     home: HomeOption = None,
 ) -> None:
     """Classify labelled texts."""
-    from botkit.evaluation.sentiment import evaluate_sentiment, fairness
+    from botkit.evaluation.sentiment import evaluate_sentiment, fairness, labels_of
     from botkit.models.registry import load_sentiment
     from botkit.models.sentiment import LABELS
 
@@ -214,8 +214,8 @@ def sentiment(
         raise typer.BadParameter(f"choose among {', '.join(LABELS)}", param_hint="--labels")
     settings = _measuring("sentiment", model, settings_from(config, home))
     everything = formats.read_labelled(data)
-    if among is None and len(there := {example.label for example in everything}) > 1:
-        among = sorted(there)  # a sample that lacks one would be an easier task than the file
+    if among is None:
+        among = labels_of(everything)  # a sample that lacks one would be an easier task than the file
     examples = chosen(everything, limit)
     measured = load_sentiment(settings.config.models, settings.paths)
     scored: list[Scored] = []

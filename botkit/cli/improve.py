@@ -147,7 +147,6 @@ def train(
 
     from botkit.cli.models import write_setting
     from botkit.cli.train import progress, trainable
-    from botkit.data.rows import read_rows
     from botkit.evaluation.formats import read_reading
     from botkit.evaluation.reader import evaluate_reader, threshold_of
     from botkit.evaluation.scored import Scored, compare
@@ -174,8 +173,7 @@ def train(
         raise DataError(
             "No accepted example is kept for the comparison (one in four is). Accept more, or name rows with --valid."
         )
-    check_apart([learn, *(data or ())], compared)
-    there = sum(len(read_rows(file, "reading")[0]) for file in compared)
+    there = check_apart([learn, *(data or ())], compared)
     if there < FEWEST:
         raise DataError(
             f"Examples to compare on: {there}. On fewer than {FEWEST} nothing can be shown. Accept more (one in four is kept for it), or "

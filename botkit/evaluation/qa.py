@@ -16,7 +16,7 @@ from botkit.evaluation.formats import ReadingExample, RoutedQuestion
 from botkit.evaluation.metrics import answer_tokens, best_over, calibration_error, mean, percentiles
 from botkit.evaluation.openbook import knowledge_of, paragraphs_home, with_home
 from botkit.evaluation.reader import Track
-from botkit.evaluation.scored import Scored, bucket, question_word
+from botkit.evaluation.scored import Scored, bucket, gold_of, question_word
 from botkit.messages import Language, Message, Reply
 from botkit.parts import Parts
 
@@ -59,8 +59,7 @@ class Asked:
         scores = {"accuracy": float(self.right), "exact": self.exact, "f1": self.f1}
         shown = f"{self.question} → {self.reply.text}"
         sure = self.reply.confidence if self.answered else None
-        gold = " / ".join(dict.fromkeys(self.answers)) or "(no answer)"
-        return Scored(self.id, scores, facets, text=shown, confidence=sure, gold=gold)
+        return Scored(self.id, scores, facets, text=shown, confidence=sure, gold=gold_of(self.answers))
 
     def as_json(self) -> dict[str, Any]:
         """For a file of what went wrong."""

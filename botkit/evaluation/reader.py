@@ -8,7 +8,7 @@ from typing import Any
 from botkit.errors import DataError
 from botkit.evaluation.formats import ReadingExample
 from botkit.evaluation.metrics import answer_tokens, best_over, mean
-from botkit.evaluation.scored import Collect, Scored, bucket, question_word
+from botkit.evaluation.scored import Collect, Scored, bucket, gold_of, question_word
 from botkit.models import Reader
 
 Track = Callable[[Sequence[Any]], Iterable[Any]]
@@ -60,8 +60,7 @@ def of_reading(example: ReadingExample, said: str, exact: float, f1: float) -> S
     }
     scores = {"exact": exact, "f1": f1}
     scores["has_answer_f1" if example.answers else "no_answer_f1"] = f1
-    gold = " / ".join(dict.fromkeys(example.answers)) or "(no answer)"
-    return Scored(example.id, scores, facets, text=f"{example.question} → {said}", gold=gold)
+    return Scored(example.id, scores, facets, text=f"{example.question} → {said}", gold=gold_of(example.answers))
 
 
 def figures(scored: Sequence[tuple[ReadingExample, float, float]]) -> dict[str, float]:

@@ -103,6 +103,11 @@ class Scored:
     gold: str = ""
 
 
+def gold_of(answers: Iterable[str]) -> str:
+    """What would have been right, each wording once."""
+    return " / ".join(dict.fromkeys(answers)) or "(no answer)"
+
+
 class ExampleIds:
     """Ids that depend on what an example is, not on where it stands: the same in a sample and in the whole file."""
 

@@ -50,9 +50,7 @@ def evaluate_sentiment(
     Raises `DataError` where the data has other labels, `ModelError` where the classifier cannot choose among these.
     """
     present = {example.label for example in examples}
-    if labels is None:
-        labels = present if len(present) > 1 else LABELS
-    labels = [label for label in LABELS if label in labels]
+    labels = labels_of(examples) if labels is None else [label for label in LABELS if label in labels]
     if not present <= set(labels):
         raise DataError(f"The data has the label {min(present - set(labels))}, which is not among {', '.join(labels)}.")
     predicted: list[str] = []
@@ -68,6 +66,12 @@ def evaluate_sentiment(
                 collect(_scored(ids, examples[number], predicted[number], sure[number]))
     right = [said == example.label for said, example in zip(predicted, examples, strict=True)]
     return {**labelled_figures(predicted, examples, labels), "calibration_error": calibration_error(sure, right)}
+
+
+def labels_of(examples: Sequence[LabelledText]) -> list[str]:
+    """The labels to choose among where nobody names them: those that occur, or all where one alone does."""
+    present = {example.label for example in examples}
+    return [label for label in LABELS if label in present or len(present) < 2]
 
 
 def _confidence(tone: Sentiment, said: str, labels: Sequence[str]) -> float:

@@ -116,6 +116,14 @@ def read_manifest(folder: Path, role: Role | None = None) -> Manifest:
     return manifest
 
 
+def add_facts(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write facts into a folder's manifest, where they take the place of earlier ones; returns all that is in it."""
+    path = folder / MANIFEST
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) | dict(facts)
+    path.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return told
+
+
 def read_model_config(folder: Path) -> dict[str, Any]:
     """The model's own `config.json`, in transformers' format; empty where there is none. Raises `ModelError`."""
     path = folder / "config.json"

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from botkit.errors import ModelError
+from botkit.models.manifest import add_facts
 from botkit.training.chinese_base import base_folder
 from botkit.training.word_blocks import look_ups, store_in_blocks
 
@@ -434,17 +435,18 @@ class Card:
 def write_card(folder: Path, card: Card) -> None:
     """Write README.md and add the same facts to botkit.json; size and digest are read off the file."""
     model = folder / "model.onnx"
-    manifest = json.loads((folder / "botkit.json").read_text(encoding="utf-8"))
-    manifest |= {
-        "name": card.name,
-        "base": card.base,
-        "licence": card.licence,
-        "languages": list(card.languages),
-        "trained_on": list(card.data),
-        "command": card.commands[0],
-        "metrics": card.metrics,
-    }
-    (folder / "botkit.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    manifest = add_facts(
+        folder,
+        {
+            "name": card.name,
+            "base": card.base,
+            "licence": card.licence,
+            "languages": list(card.languages),
+            "trained_on": list(card.data),
+            "command": card.commands[0],
+            "metrics": card.metrics,
+        },
+    )
     lines = [f"# {card.name}", "", card.purpose, ""]
     lines += [f"- Base: {card.base}", f"- Languages: {', '.join(card.languages)}", f"- Licence: {card.licence}"]
     size = f"{model.stat().st_size / 1e6:.1f} MB, int8 ONNX"

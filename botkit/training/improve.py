@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from botkit.data.duplicates import folded
 from botkit.data.jsonl import objects, read_text, write_rows
 from botkit.data.rows import check, read_rows
+from botkit.data.splits import leaks
 from botkit.errors import DataError, ModelError
 
 Decision = Literal["open", "accepted", "rejected"]
@@ -185,27 +186,20 @@ def write_data(folder: Path, proposals: Iterable[Proposal]) -> tuple[Path, Path,
     return files["train"], files["valid"], len(parts["train"]), len(parts["valid"])
 
 
-def check_apart(learnt: Iterable[Path], compared: Iterable[Path]) -> None:
-    """Raise `DataError` where a question about a passage is both in files to learn from and in files to compare on."""
-    known: dict[tuple[str, str], str] = {}
-    for file in learnt:
-        known |= {_asked_about(row.values): row.place for row in read_rows(file, "reading")[0]}
-    both = [
-        (known[key], row.place)
-        for file in compared
-        for row in read_rows(file, "reading")[0]
-        if (key := _asked_about(row.values)) in known
-    ]
+def check_apart(learnt: Iterable[Path], compared: Iterable[Path]) -> int:
+    """How many rows there are to compare on; raises `DataError` where a question about a passage is also learnt from."""
+    rows = [row for file in learnt for row in read_rows(file, "reading")[0]]
+    count = len(rows)
+    rows += [row for file in compared for row in read_rows(file, "reading")[0]]
+    parts = {"learnt": list(range(count)), "compared": list(range(count, len(rows)))}
+    both = [leak.places for leak in leaks(rows, "reading", parts, near=None) if leak.kind == "same text"]
     if both:
         first, second = both[0]
         raise DataError(
             f"{second}: this question about this passage is also learnt from ({first}; {len(both)} such in all). Take it out of "
             "one of the two: on what a candidate has learnt it proves nothing."
         )
-
-
-def _asked_about(values: Mapping[str, Any]) -> tuple[str, str]:
-    return folded(str(values["question"])), folded(str(values["context"]))
+    return len(rows) - count
 
 
 def promotions(folder: Path) -> list[dict[str, Any]]:

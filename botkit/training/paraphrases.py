@@ -153,9 +153,9 @@ def varied(
     return " ".join("".join(parts).split()) if language == "en" else "".join(parts)
 
 
-def _bare(question: str) -> str:
+def bare(text: str) -> str:
     """Its letters and digits, in lower case."""
-    return "".join(letter for letter in question.casefold() if letter.isalnum())
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
 def paraphrases(
@@ -175,7 +175,7 @@ def paraphrases(
     teacher = Teacher([question for question, _ in asked], [number for _, number in asked], encoder)
     near = neighbours(data, [question for question, _ in asked], language, encoder)
     everything = [question for question, _ in asked]
-    known = {_bare(question) for question in [*everything, *unseen]}
+    known = {bare(question) for question in [*everything, *unseen]}
     found: dict[str, int] = {}
     numbers = list(questions)
     for _ in track(range(0, count, 1_000), description=f"paraphrases, {language}"):
@@ -184,7 +184,7 @@ def paraphrases(
             own = questions[generator.choice(numbers)]
             others = own if generator.random() < 0.6 else everything
             drawn.append(varied(generator.choice(own), others, near, language, generator))
-        drawn = sorted({one for one in drawn if _bare(one) and _bare(one) not in known})
+        drawn = sorted({one for one in drawn if bare(one) and bare(one) not in known})
         for one, probability in zip(drawn, teacher.probabilities(drawn), strict=True):
             if probability.max() >= SURE:
                 found[one] = int(teacher.intents[probability.argmax()])

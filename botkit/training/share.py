@@ -9,14 +9,12 @@ ONNX calls it), which ONNX Runtime maps into memory: the processes of a machine 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from botkit.errors import ModelError
-from botkit.models.manifest import GRAPH, MANIFEST, digest, read_manifest
+from botkit.models.manifest import GRAPH, add_facts, digest, read_manifest
 
 FILE: Final = "words.bin"
 TABLE: Final = "word_embeddings.weight_quantized"
@@ -55,12 +53,10 @@ def share(folders: Sequence[Path], name: str = FILE) -> Path:
         file.write_bytes(data)
     for folder, model in changed:
         (folder / GRAPH).write_bytes(model.SerializeToString())
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest |= {
-            "sha256": digest(folder / GRAPH),
-            "shared": {"file": f"../{name}", "sha256": hashlib.sha256(data).hexdigest()},
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        add_facts(
+            folder,
+            {"sha256": digest(folder / GRAPH), "shared": {"file": f"../{name}", "sha256": digest(file)}},
+        )
     return file
 
 

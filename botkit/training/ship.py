@@ -8,7 +8,6 @@ Figures are those of the int8 graph on files that no training touched.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from botkit.evaluation.scored import Scored, intervals
 from botkit.evaluation.sentiment import evaluate_sentiment
 from botkit.messages import LANGUAGES, Language
 from botkit.models import Reader
-from botkit.models.manifest import MANIFEST
+from botkit.models.manifest import add_facts
 from botkit.models.registry import BUILTIN_FOLDER
 from botkit.text import enclosing_sentence, sentences
 from botkit.training.articles import articles
@@ -443,8 +442,7 @@ def main() -> None:
             share([out])
     if arguments.english:
         export("sentiment", arguments.english, out / ENGLISH, keep_float=arguments.keep_float, word_bits=4)
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8")) | {"companions": {"en": ENGLISH}}
-        (out / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        add_facts(out, {"companions": {"en": ENGLISH}})
     parts = {out: RECIPES[arguments.role]}
     if (out / ENGLISH).is_dir():
         parts[out / ENGLISH] = ENGLISH_SENTIMENT

@@ -27,7 +27,8 @@ from rich.progress import track
 
 from botkit.data.jsonl import write_rows
 from botkit.errors import ModelError
-from botkit.training.paraphrases import words
+from botkit.models.runtime import batches
+from botkit.training.paraphrases import bare, words
 from botkit.training.sentiment import LABELS, LONGEST, Example, films
 from botkit.training.small_talk import rows
 
@@ -48,11 +49,6 @@ RAREST: Final = 3
 MOST_WORDS: Final = 10_000
 LEAST_WORDS: Final = 4
 _CLAUSE: Final = re.compile(r"\s*(?:[,;:.!?]|--+|\bbut\b|\band\b|\bthough\b|\bbecause\b|\bwhile\b)\s+")
-
-
-def bare(text: str) -> str:
-    """Its letters and digits, in lower case."""
-    return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
 def near_words(texts: Sequence[str], encode: Any) -> dict[str, list[str]]:
@@ -142,12 +138,7 @@ def ask(teacher: Path, texts: Sequence[tuple[str, bool]], tokens: int = 4_000) -
             f"{teacher}: its labels are {model.config.id2label}; a teacher needs {', '.join(LABELS)}, in this order."
         )
     ids = tokenizer([text for text, _ in texts], truncation=True, max_length=LONGEST)["input_ids"]
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    groups: list[list[int]] = [[]]
-    for i in order:
-        if (len(groups[-1]) + 1) * len(ids[i]) > tokens and groups[-1]:
-            groups.append([])
-        groups[-1].append(i)
+    groups = list(batches([len(one) for one in ids], tokens))
     found: dict[int, Example] = {}
     for group in track(groups, description="asking the teacher"):
         padded = tokenizer.pad({"input_ids": [ids[i] for i in group]}, return_tensors="pt")

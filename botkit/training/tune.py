@@ -121,17 +121,11 @@ def grid_of(space: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def is_whole(key: str) -> bool:
     """Whether a key of the recipe takes whole numbers only."""
-    model: type[BaseModel] = Recipe
-    *sections, name = key.split(".")
-    for section in sections:
-        field = model.model_fields.get(section)
+    kinds: tuple[Any, ...] = (Recipe,)
+    for name in key.split("."):
+        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        field = section.model_fields.get(name) if section else None
         kinds = get_args(field.annotation) or (field.annotation,) if field else ()
-        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if inner is None:
-            return False
-        model = inner
-    field = model.model_fields.get(name)
-    kinds = get_args(field.annotation) or (field.annotation,) if field else ()
     return int in kinds and float not in kinds
 
 
