@@ -255,7 +255,7 @@ def test_an_answer_to_a_thread_may_come_late_and_one_that_never_came_is_told(
         slack_message(20_060, "U1", "Thanks, <!subteam^S1|@support>! And chairs?", thread_ts="1"),
         slack_message(20_120, "U2", "Also 30 days.", thread_ts="1"),
         slack_message(90_000, "U3", "Anybody there?"),
-        {**slack_message(90_001, "U3", ""), "text": None},  # type: ignore[dict-item]
+        {**slack_message(90_001, "U4", ""), "text": None},  # type: ignore[dict-item]
     ]
     with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
         archive.writestr("help/2026-01-01.json", json.dumps(day))

@@ -165,6 +165,7 @@ def test_a_figure_of_some_examples_is_compared_on_these() -> None:
         (10, "worse"),
         (10, "better"),
     ]
+    assert [told[name]["difference"] for name in ("has_answer_f1", "no_answer_f1")] == [-1, 1]
 
 
 def test_ids_tell_what_an_example_is_and_not_where_it_stands() -> None:

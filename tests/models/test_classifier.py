@@ -141,7 +141,7 @@ def main_well(*arguments: str) -> None:
 def test_what_comes_through_a_pipe_in_another_encoding_is_told(
     topics: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("不错\n".encode("gb18030"))))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("不错\n".encode("gb18030")), errors="surrogateescape"))
     with pytest.raises(SystemExit) as ended:
         main(["classify", "-", "--model", str(topics), "--home", str(tmp_path / "home"), "--json"])
     assert ended.value.code == 1
