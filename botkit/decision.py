@@ -38,6 +38,8 @@ FEATURES: Final[Mapping[str, int]] = {
     "sentence_coverage": 1,
     "sentence_similarity": 1,
     "similarity_gap": -1,
+    "stored": -1,
+    "stored_similarity": 1,
     "span_in_question": -1,
     "fits_kind": 1,
     "misfits_kind": -1,
@@ -49,6 +51,8 @@ a question which names the article's title is rarely answerable.
 """
 MISFIT: Final = 0.25
 """What is left of the probability of an answer of another kind than asked for, such as a length for a price."""
+REPEATED: Final = 0.25
+"""What is left of the probability of what was just answered, where the person now asks about something else that it does not name."""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
 SAME_QUESTION: Final = 0.97
 """Least probability that a stored answer is right where its question was asked in the same words."""
@@ -230,6 +234,8 @@ def describe(question: str, language: Language, hits: Sequence[Hit], evidence: E
                 "sentence_coverage": coverage(wanted, terms(sentence, language)),
                 "sentence_similarity": similarity,
                 "similarity_gap": most_similar - similarity,
+                "stored": float(hit.chunk.kind == "faq"),
+                "stored_similarity": evidence.stored.get(span.passage, 0.0) if hit.chunk.kind == "faq" else 0.0,
                 "span_in_question": coverage(terms(span.text, language), wanted),
                 "fits_kind": float(kind is True),
                 "misfits_kind": float(kind is False),

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -29,6 +29,7 @@ from botkit.conversations.store import ConversationStore
 from botkit.conversations.trend import wants_human
 from botkit.conversations.window import window
 from botkit.decision import (
+    REPEATED,
     SMALL_TALK_SURE,
     Candidate,
     Decision,
@@ -61,7 +62,7 @@ from botkit.messages import (
 from botkit.models import Sampling
 from botkit.parts import Parts
 from botkit.phrases import phrase
-from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words, table_row
+from botkit.text import LONGEST_QUERY, clean, enclosing_sentence, has_words, table_row, terms
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -111,6 +112,8 @@ class _Turn:
     state: _State = field(default_factory=_State)
     query: str = ""
     rewritten: bool = False
+    contrasted: str = ""
+    """What was answered before, where this message asks the same of something else."""
     small_talk: float = 0.0
     hits: Sequence[Hit] = ()
     ranked: list[Candidate] = field(default_factory=list)
@@ -235,6 +238,8 @@ class Engine:
         with turn.stage("contextualise"):
             resolution = self._contextualiser.resolve(turn.text, turn.asked, turn.spoken)
             turn.query, turn.rewritten = resolution.query[:LONGEST_QUERY], resolution.rewritten
+            if resolution.contrast and turn.history and turn.history[-1].route == "answer":
+                turn.contrasted = turn.history[-1].text
         with turn.stage("small_talk"):
             turn.small_talk = self.parts.small_talk().probability(turn.text)
         if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
@@ -283,6 +288,8 @@ class Engine:
             evidence = await self._run(self._examiner.examine, turn.query, passages, questions_of(turn.hits))
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
+            if turn.contrasted:
+                turn.ranked = _anew(turn.ranked, turn.contrasted, terms(turn.text, turn.spoken), turn.spoken)
 
     # ---- what to say ----------------------------------------------------------------------------------------------
 
@@ -608,6 +615,24 @@ def _shown(candidate: Candidate) -> str:
     start, end = _place(candidate)
     first, last = enclosing_sentence(text, start, end)
     return table_row(text[first:last], start - first, end - first)
+
+
+def _anew(ranked: Sequence[Candidate], said: str, asked_of: Set[str], language: Language) -> list[Candidate]:
+    """The candidates, those that `said` tells already and that name nothing of what is asked now with less confidence, best first.
+
+    "And furniture?" is not answered by the warranty of the lamps once more; "And to Norway?" may be, by a sentence about all of Scandinavia
+    that names it.
+    """
+
+    def again(candidate: Candidate) -> bool:
+        shown = _shown(candidate)
+        return shown in said and not asked_of & terms(shown, language)
+
+    weighed = [
+        replace(candidate, confidence=REPEATED * candidate.confidence) if again(candidate) else candidate
+        for candidate in ranked
+    ]
+    return sorted(weighed, key=lambda candidate: candidate.confidence, reverse=True)
 
 
 def _label(candidate: Candidate) -> str:

@@ -104,6 +104,27 @@ async def test_a_follow_up_refers_to_the_question_that_was_answered(make_bot: Ma
     assert asked[-2:] == ["", "By whom was the shop founded?"]
 
 
+async def test_what_was_just_answered_is_not_told_again_of_something_else(make_bot: MakeBot, tmp_path: Path) -> None:
+    document = tmp_path / "warranty.md"
+    document.write_text(
+        "# Care\n\nWhat warranty do kites have? The kites of our shop have a warranty of three years.\n\n## Cover\n\n"
+        "What oars have is a cover of five years.\n",
+        encoding="utf-8",
+    )
+    bot = make_bot(shop=False)
+    bot.engine.knowledge.ingest([document])
+    first = "What years of warranty do the kites of your shop have?"
+    kites = await bot.engine.answer(Message(first, conversation="c"))
+    oars = await bot.engine.answer(Message("And oars?", conversation="c"))
+    await bot.engine.answer(Message(first, conversation="d"))
+    both = await bot.engine.answer(Message("And the shop kites?", conversation="d"))
+    assert "three years" in kites.text
+    assert "five years" in oars.text and oars.trace is not None
+    [again] = [one for one in oars.trace.candidates if "three years" in one.text]
+    assert again.confidence < 0.25, "no longer believed, as it names no oars"
+    assert "three years" in both.text, "what is asked about is named by what was said before"
+
+
 async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:
     bot = make_bot()
     for text in ("By whom was the shop founded?", "hello splendid"):

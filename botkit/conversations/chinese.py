@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from botkit.conversations.readings import Readings
+
 _HAN: Final = r"㐀-鿿"
 _NEW_TOPIC: Final = re.compile(
     r"^\W*(?:换个话题|换个问题|另外问一下|再问一个|问个别的|说点别的|顺便问一下|另一个问题)[\s，,：:。]*"
 )
 _LEAD: Final = re.compile(
-    r"^(?:请问|那么|那(?![里儿边个种些位家本部幅张台款座])|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*"
+    r"^(?:请问|那么|那(?![里儿边个种些位本部幅张台款座]|家(?![具里人庭长电]))|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*"
 )
 _MEASURES: Final = "个种些位家本部幅张台款座条件次项所场门只辆套间首篇类份层支双块把颗届"
 _ASIDE: Final = re.compile(
@@ -90,10 +92,10 @@ def subject_of(question: str) -> str:
     return subject if content(subject) else topic_of(question)
 
 
-def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+def rewrite(question: str, asked: str, answer: str) -> Readings:
     """Readings of `question` after the (full) question `asked` and the reply `answer`; words taken; whether it points back."""
     if fresh := _NEW_TOPIC.match(question):
-        return [question[fresh.end() :] or question], [], False
+        return Readings([question[fresh.end() :] or question], [], False)
     body = _LEAD.sub("", question)
     own = content(question)
     pronoun, thing = _PRONOUN.search(body), _THING.search(body)
@@ -110,7 +112,7 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     latin = re.search(r"[A-Za-z]{2}|《", body)
     short = (len(own) <= 5 if starts else len(own) <= 3) and len(body) <= 16 and not latin
     if not asked:
-        return (
+        return Readings(
             [question],
             [],
             bool(pronoun and pronoun.start() == 0) or (starts and not own) or (bool(instead) and not own),
@@ -122,27 +124,27 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     if short and not _ASIDE.match(body):
         topic, subject = topic_of(asked), subject_of(asked)
         if not own and (again := _asked_again(body, asked)):
-            return [again, f"{topic}{body}", question], [topic], True
+            return Readings([again, f"{topic}{body}", question], [topic], True)
         joined = f"{topic}{body}" if not _overlap(topic, body) else f"{topic} {body}"
         readings = [joined, f"{subject}{body}"]
-        return [*(readings if starts else reversed(readings)), question], [topic], True
-    return [question], [], False
+        return Readings([*(readings if starts else reversed(readings)), question], [topic], True)
+    return Readings([question], [], False)
 
 
 def _replaced(
     body: str, pronoun: re.Match[str] | None, thing: re.Match[str] | None, asked: str, answer: str
-) -> tuple[list[str], list[str], bool]:
+) -> Readings:
     topic, subject = topic_of(asked), subject_of(asked)
     if thing and not (pronoun and pronoun.start() < thing.start()):
         noun = thing[1] or ""
         whole = _longest_ending_in(noun, f"{answer} {asked}") if noun else ""
         if whole and whole != noun:
-            return [body[: thing.start()] + whole + body[thing.end() :], f"{topic} {body}"], [whole], True
+            return Readings([body[: thing.start()] + whole + body[thing.end() :], f"{topic} {body}"], [whole], True)
         named = (_NAME.findall(asked) or [subject or topic])[0]
         if not noun and "的" in named:  # “那里” after 淮河流域的面积
             named = named.rpartition("的")[0]
         pointed = body[: thing.start()] + named + (f"这{thing[0][1:]}" if noun else "") + body[thing.end() :]
-        return [pointed, f"{topic} {body}", *([body] if noun else [])], [named], True
+        return Readings([pointed, f"{topic} {body}", *([body] if noun else [])], [named], True)
     assert pronoun is not None
     if pronoun[0] in ("他", "她"):
         stands_for = person_in(answer) or subject
@@ -154,7 +156,7 @@ def _replaced(
         if pronoun[0] == "它们" and topic:
             stands_for = topic
     if not stands_for:
-        return [f"{topic} {body}"], [topic], True
+        return Readings([f"{topic} {body}"], [topic], True)
     query = body[: pronoun.start()] + stands_for + body[pronoun.end() :]
     readings = [query]
     whose = stands_for.rpartition("的")[0]
@@ -162,7 +164,7 @@ def _replaced(
         readings.append(body[: pronoun.start()] + whose + body[pronoun.end() :])
     if topic and topic not in query:
         readings.append(f"{topic} {body}")
-    return readings, [stands_for], True
+    return Readings(readings, [stands_for], True)
 
 
 def _asked_again(body: str, asked: str) -> str:
@@ -175,7 +177,7 @@ def _asked_again(body: str, asked: str) -> str:
     return f"{before}{re.sub('^(?:是|在)', '', word) if before.endswith(('是', '在')) else word}{asked[match.end() :]}"
 
 
-def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
+def _instead(other: str, asked: str) -> Readings:
     """“黄河呢？”: the earlier question, asked of something else; or about one more thing of the same subject."""
     body = asked.strip().rstrip("？?。！ ")
     subject, topic = subject_of(asked), topic_of(asked)
@@ -192,7 +194,7 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     elif body.startswith(subject) and subject:
         readings.append(f"{other}{body[len(subject) :]}？")
     readings.append(f"{topic}的{other}")
-    return readings, [topic], True
+    return Readings(readings, [topic], True, contrast=True)
 
 
 def person_in(answer: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from botkit.conversations import chinese, english
+from botkit.conversations.readings import Readings
 from botkit.messages import Language, Turn
 from botkit.text import LONGEST_QUERY
 
@@ -25,7 +26,7 @@ class Resolution:
 
     `query` is the likeliest reading and `alternatives` others worth a try; `antecedents` are the words taken from
     the conversation. `unresolved` tells that the question points at something, and nothing was said before;
-    `bare` that it then tells too little by itself to be searched for.
+    `bare` that it then tells too little by itself to be searched for; `contrast` is that of `Readings`.
     """
 
     query: str
@@ -34,6 +35,7 @@ class Resolution:
     antecedents: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
     bare: bool = False
+    contrast: bool = False
 
 
 class Contextualiser:
@@ -58,16 +60,22 @@ class Contextualiser:
 
 
 def _one(
-    rewrite: Callable[[str, str, str], tuple[list[str], list[str], bool]], question: str, asked: str, answer: str
+    rewrite: Callable[[str, str, str], Readings], question: str, asked: str, answer: str
 ) -> Resolution:
-    queries, antecedents, points = rewrite(question, asked, answer)
+    queries, antecedents, points, contrast = rewrite(question, asked, answer)
     different = [query for query in dict.fromkeys(queries) if query and query != question]
     if not different:
         return Resolution(question, unresolved=points and not asked)
     chosen, *others = different
     if question in queries:
         others.append(question)
-    return Resolution(chosen, True, antecedents=tuple(antecedents), alternatives=tuple(dict.fromkeys(others)))
+    return Resolution(
+        chosen,
+        True,
+        antecedents=tuple(antecedents),
+        alternatives=tuple(dict.fromkeys(others)),
+        contrast=contrast,
+    )
 
 
 def _first_looked_at(history: Sequence[Turn]) -> int:

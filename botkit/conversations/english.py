@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from botkit.conversations.readings import Readings
 from botkit.text import terms
 
 _AUXILIARIES: Final = frozenset(
@@ -119,17 +120,17 @@ def says_enough(question: str) -> bool:
     return len(terms(question, "en") - _FRAME) >= 3 and not words & _HE
 
 
-def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+def rewrite(question: str, asked: str, answer: str) -> Readings:
     """Readings of `question` after the (full) question `asked` and the reply `answer`; words taken; whether it points back."""
     if fresh := _NEW_TOPIC.match(question):
-        return [question[fresh.end() :] or question], [], False
+        return Readings([question[fresh.end() :] or question], [], False)
     question = _SHORT_FORM.sub(r"\1 is", question) if asked else question
     said = [word.lower() for word in _WORD.findall(question)]
     if not any(word in _WH or word not in _SMALL or word in _HE or word in _IT for word in said[:40]) or said in (
         ["ok"],
         ["okay"],
     ):
-        return [question], [], False
+        return Readings([question], [], False)
     about = _ABOUT.match(question)
     pronouns = references(question)
     bare = [word for word in said if word not in _SMALL and word not in _AUXILIARIES]
@@ -155,9 +156,9 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     weak = not pronouns and not fragment and about is None and len(new) > 1
     if not asked:
         surely = [word for word in pronouns if word in _HE or word in ("it", "its")] or not new
-        return [question], [], points and bool(surely)
+        return Readings([question], [], points and bool(surely))
     if conditional and not about:
-        return [f"{asked.rstrip('?.! ')} {_JOINED.sub('', question).strip()}"], [asked], True
+        return Readings([f"{asked.rstrip('?.! ')} {_JOINED.sub('', question).strip()}"], [asked], True, contrast=True)
     if about or (fragment and new and not _asks(said, joined)):
         return _instead(about[1] if about else _JOINED.sub("", question).strip(" ?.!"), asked)
     if fragment:
@@ -165,10 +166,10 @@ def rewrite(question: str, asked: str, answer: str) -> tuple[list[str], list[str
     if pronouns:
         return _replaced(re.sub(r"\s+(?=[?.!])", "", _PLACE.sub("", question)), pronouns, asked, answer)
     if place and (where := thing_of(asked, answer)):
-        return [f"{question[: place.start()]}at {where}{question[place.end() :]}"], [where], True
+        return Readings([f"{question[: place.start()]}at {where}{question[place.end() :]}"], [where], True)
     if points:
         topic = topic_of(asked, with_verb=True)
-        return [_with(question, topic), *([question] if weak else [])], [topic], True
+        return Readings([_with(question, topic), *([question] if weak else [])], [topic], True)
     return _same_noun(question, new, asked, answer)
 
 
@@ -276,7 +277,7 @@ def names_in(text: str) -> list[str]:
     return found
 
 
-def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> Readings:
     """The pronouns replaced by what they stand for."""
     taken: list[str] = []
     query = question
@@ -302,7 +303,7 @@ def _replaced(question: str, pronouns: list[str], asked: str, answer: str) -> tu
     readings = [query[:1].upper() + query[1:]]
     if topic and terms(topic, "en") - terms(query, "en"):
         readings.append(_with(query, topic))
-    return readings, taken, True
+    return Readings(readings, taken, True)
 
 
 def _counted(asked: str) -> str:
@@ -337,7 +338,7 @@ def _asks(said: list[str], joined: bool) -> bool:
     return any(word in _WH for word in words[:2])
 
 
-def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
+def _ask_again(question: str, asked: str) -> Readings:
     """ "And when?": the earlier question with another question word."""
     word = _JOINED.sub("", question).strip(" ?.!")
     body = asked.strip().rstrip("?.! ").split()
@@ -349,7 +350,7 @@ def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
     ):
         several, now = re.search(r"[^s]s$", by[2]) is not None and by[2].islower(), by[1].endswith("s")
         verb = ("are" if now else "were") if several else ("is" if now else "was")
-        return [f"{word[:1].upper()}{word[1:]} {verb} {by[2]} {participle}?"], [by[2]], True
+        return Readings([f"{word[:1].upper()}{word[1:]} {verb} {by[2]} {participle}?"], [by[2]], True)
     start = 0
     if first and (first[0] in _WH or (first[0] in _PREPOSITIONS and len(first) > 1 and first[1] in _WH)):
         auxiliary = next((i for i, part in enumerate(first) if part in _AUXILIARIES), None)
@@ -358,7 +359,7 @@ def _ask_again(question: str, asked: str) -> tuple[list[str], list[str], bool]:
     if rest and rest[0].lower() in _AUXILIARIES:
         rest[0] = rest[0].lower()
     query = f"{word[:1].upper()}{word[1:]} {' '.join(rest)}?"
-    return [query, _with(query, topic_of(asked))][:1], [" ".join(rest)], True
+    return Readings([query, _with(query, topic_of(asked))][:1], [" ".join(rest)], True)
 
 
 def _participle(verb: str) -> str:
@@ -368,12 +369,12 @@ def _participle(verb: str) -> str:
     return _PARTICIPLES.get(lowered, regular if regular.endswith("ed") else "")
 
 
-def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
+def _instead(other: str, asked: str) -> Readings:
     """ "What about X?": the earlier question, asked of X."""
     body = asked.strip().rstrip("?.! ")
     words = other.split()
     if words[0].lower() in _POSSESSIVE and len(words) > 1 and (owner := (names_in(asked) or [thing_of(asked, "")])[-1]):
-        return [f"What is {owner}'s {' '.join(words[1:])}?", f"{other}: {body}?"], [owner], True
+        return Readings([f"What is {owner}'s {' '.join(words[1:])}?", f"{other}: {body}?"], [owner], True)
     if words[0].lower() in _PREPOSITIONS:
         other = other[:1].lower() + other[1:]
     readings: list[str] = []
@@ -403,7 +404,7 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
         else:
             readings.append(f"{body} for {bare}?")
             if noun := re.search(
-                r"(?i)\b(?:the|a|an|your|our|my)\s+((?:\w+\s)?\w+?)(?=\s+(?:have|has|cost|costs|take|last|is|are|do|does)\b|$)",
+                r"(?i)\b(?:the|a|an|your|our|my)\s+((?:\w+\s)??\w+?)(?=\s+(?:have|has|cost|costs|take|last|is|are|do|does)\b|$)",
                 body,
             ):
                 readings.append(f"{body[: noun.start(1)]}{bare}{body[noun.end(1) :]}?")
@@ -412,7 +413,7 @@ def _instead(other: str, asked: str) -> tuple[list[str], list[str], bool]:
     if not replaced:
         readings.append(f"{other}: {body}?")
     last = re.escape(words[-1])  # "standard delivery" for "express", where "delivery" follows already
-    return [re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True
+    return Readings([re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True, contrast=True)
 
 
 def _phrase_with(preposition: str, body: str) -> re.Match[str] | None:
@@ -432,7 +433,7 @@ def _same_kind(other: str, body: str) -> re.Match[str] | None:
     )
 
 
-def _same_noun(question: str, new: list[str], asked: str, answer: str) -> tuple[list[str], list[str], bool]:
+def _same_noun(question: str, new: list[str], asked: str, answer: str) -> Readings:
     """ "How large is the painting?" after a painting was spoken of: the noun with what it belongs to."""
     known = terms(f"{asked} {answer}", "en")
     for match in re.finditer(r"\b(?:[Tt]he|[Tt]his|[Tt]hat|[Tt]hese|[Tt]hose)\s+([a-z][\w-]+)", question):
@@ -446,11 +447,11 @@ def _same_noun(question: str, new: list[str], asked: str, answer: str) -> tuple[
             continue
         name = re.search(rf"(?:[A-Z][\w-]*\s+)+{re.escape(noun.capitalize())}\b", f"{answer} {asked}")
         if name:
-            return [question.replace(noun, re.sub(r"^The\s+", "", name[0]), 1), question], [name[0]], True
+            return Readings([question.replace(noun, re.sub(r"^The\s+", "", name[0]), 1), question], [name[0]], True)
         topic = topic_of(asked)
         if topic and terms(topic, "en") - terms(question, "en"):
-            return [_with(question, topic), question], [topic], True
-    return [question], [], False
+            return Readings([_with(question, topic), question], [topic], True)
+    return Readings([question], [], False)
 
 
 def _with(question: str, topic: str) -> str:
