@@ -65,7 +65,10 @@ class Manifest(BaseModel):
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     labels: tuple[str, ...] = ()
     companions: Mapping[Language, str] = Field(default_factory=dict)
-    """Classifiers: folders in this one, by language, of classifiers with the same labels that read texts in that language too."""
+    """Folders in this one, by language, of models that read texts in that language too: classifiers with the same labels, or encoders."""
+
+    companion_share: float = Field(default=0.5, gt=0, lt=1)
+    """Encoders: how much of the cosine of two texts in its language is that of the companion."""
 
     threshold: float = 0.0
     """Readers: the margin over "no answer", in logits, below which a question to one given passage counts as unanswerable."""

@@ -47,8 +47,16 @@ _ARTICLES: Final = "encyclopaedia passages in botkit/training/articles, half of 
 _SENTIMENT: Final = "python -m botkit.training.sentiment --data DATA --passes 99"
 _ENCODER_ONE: Final = f"{_ENCODER} --teacher none --freeze-words --quick --public 250 --batch 40"
 _ENGLISH_TONES: Final = {"en_sst2": "SST-2 (two classes)", "en_tweets": "TweetEval (three classes)"}
+_PARAGRAPHS: Final[tuple[tuple[Language, str, str], ...]] = (
+    ("en", "squad_valid", "SQuAD validation"),
+    ("zh", "zh_cmrc_valid", "CMRC 2018 validation"),
+)
 ENGLISH: Final = "english"
-"""The folder of the sentiment classifier's companion for English texts, in its own."""
+"""The folder of a model's companion for English texts, in its own."""
+ENGLISH_FILE: Final = "words-english.bin"
+"""The word embeddings that these companions share."""
+ENGLISH_SHARE: Final = 1 / 3
+"""Part of the encoder's companion in the cosine of two English texts."""
 READER_THRESHOLD: Final = 1.5
 """The shipped reader's margin over "no answer" where it reads one given passage; the best of the SQuAD validation file."""
 
@@ -101,14 +109,19 @@ def held_out_articles(language: Language) -> list[formats.ReadingExample]:
 
 def measure_encoder(folder: Path, data: Path) -> dict[str, Any]:
     """Recall of the vectors alone: paragraphs of validation questions, and sentences of help centres that no training saw."""
+    return _recalls(folder, data, _PARAGRAPHS)
+
+
+def measure_english_encoder(folder: Path, data: Path) -> dict[str, Any]:
+    """The same in English."""
+    return _recalls(folder, data, _PARAGRAPHS[:1])
+
+
+def _recalls(folder: Path, data: Path, languages: Sequence[tuple[Language, str, str]]) -> dict[str, Any]:
     from botkit.models.encoder import OnnxEncoder
 
     encoder = OnnxEncoder(folder)
     measured = {}
-    languages: tuple[tuple[Language, str, str], ...] = (
-        ("en", "squad_valid", "SQuAD validation"),
-        ("zh", "zh_cmrc_valid", "CMRC 2018 validation"),
-    )
     for language, name, title in languages:
         asked = [(e.question, e.context) for e in formats.read_reading(data / f"qa/{name}.jsonl.gz") if e.answers]
         measured[f"{title}, its paragraphs"] = _recall(encoder, asked, [context for _, context in asked])
@@ -430,7 +443,7 @@ def main() -> None:
     parser.add_argument(
         "--keep-float", nargs="*", default=[], help="graph nodes whose name holds such a word stay float"
     )
-    parser.add_argument("--english", help="sentiment: folder of the classifier that is asked about English texts too")
+    parser.add_argument("--english", help="folder of the model that reads English texts too, its companion")
     arguments = parser.parse_args()
     out = arguments.out or BUILTIN_FOLDER / arguments.role
     if arguments.model:
@@ -441,11 +454,16 @@ def main() -> None:
         if arguments.role != "generator" and (out.parent / FILE).is_file():
             share([out])
     if arguments.english:
-        export("sentiment", arguments.english, out / ENGLISH, keep_float=arguments.keep_float, word_bits=4)
-        add_facts(out, {"companions": {"en": ENGLISH}})
+        if arguments.role not in ENGLISH_RECIPES:
+            parser.error(f"--english is for {' and '.join(ENGLISH_RECIPES)}")
+        export(arguments.role, arguments.english, out / ENGLISH, keep_float=arguments.keep_float, word_bits=4)
+        if (out.parent / ENGLISH_FILE).is_file():
+            share([out / ENGLISH], out.parent / ENGLISH_FILE)
+        weight = {"companion_share": round(ENGLISH_SHARE, 4)} if arguments.role == "encoder" else {}
+        add_facts(out, {"companions": {"en": ENGLISH}, **weight})
     parts = {out: RECIPES[arguments.role]}
     if (out / ENGLISH).is_dir():
-        parts[out / ENGLISH] = ENGLISH_SENTIMENT
+        parts[out / ENGLISH] = ENGLISH_RECIPES[arguments.role]
     for folder, recipe in parts.items():
         metrics = recipe.measure(folder, arguments.data)
         write_card(folder, recipe.card(metrics))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,3 +73,36 @@ def test_a_sentence_transformers_folder_gives_normalised_vectors(tmp_path: Path,
     assert vectors.shape == (2, encoder.dimension)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert encoder.encode([]).shape == (0, encoder.dimension)
+
+
+def accompanied(tmp_path: Path, *, seed: int = 7, **facts: Any) -> Path:
+    """An encoder with a companion for English, twice as wide."""
+    folder = make_encoder(tmp_path / "both").folder
+    make_encoder(folder / "english", seed=seed, dimension=16)
+    manifest = json.loads((folder / "botkit.json").read_text()) | {"companions": {"en": "english"}} | facts
+    (folder / "botkit.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_the_cosine_of_texts_in_a_companions_language_is_the_mean_of_both_encoders(tmp_path: Path) -> None:
+    folder = accompanied(tmp_path, companion_share=0.25)
+    both, alone, english = OnnxEncoder(folder), OnnxEncoder(make_encoder(tmp_path / "alone").folder), OnnxEncoder(folder / "english")
+    texts = ["the river is long", "大学", "who founded it", "北京大学"]
+    vectors, first = both.encode(texts), alone.encode(texts)
+    assert vectors.shape == (4, both.dimension) == (4, 8 + 16)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(4))
+    second = english.encode(texts)
+    assert vectors[0] @ vectors[2] == pytest.approx(0.75 * first[0] @ first[2] + 0.25 * second[0] @ second[2])
+    assert vectors[1] @ vectors[3] == pytest.approx(first[1] @ first[3])
+    assert vectors[0] @ vectors[1] == pytest.approx(math.sqrt(0.75) * first[0] @ first[1])
+    assert both.encode([]).shape == (0, 24)
+    assert both.encode(["大学"])[0, 8:] == pytest.approx(np.zeros(16))
+
+
+def test_vectors_with_another_companion_or_share_do_not_mix(tmp_path: Path) -> None:
+    folder = accompanied(tmp_path)
+    name = OnnxEncoder(folder).name
+    assert OnnxEncoder(accompanied(tmp_path / "less", companion_share=0.25)).name != name
+    assert OnnxEncoder(make_encoder(tmp_path / "alone").folder).name != name
+    assert OnnxEncoder(accompanied(tmp_path / "other", seed=8)).name != name
+    assert OnnxEncoder(accompanied(tmp_path / "again")).name == name

@@ -59,10 +59,6 @@ def test_other_words_are_not_shared_and_nothing_is_changed(models: Path) -> None
         share([models / "first", models / "other"])
     assert [(models / name / "model.onnx").read_bytes() for name in ("first", "other")] == before
     assert not (models / FILE).exists()
-    (models / "apart").mkdir()
-    shutil.copytree(models / "first", models / "apart" / "first")
-    with pytest.raises(ModelError, match="does not lie beside"):
-        share([models / "first", models / "apart" / "first"])
 
 
 def test_a_model_that_was_copied_without_what_it_shares_says_so(models: Path) -> None:
@@ -77,7 +73,26 @@ def test_a_model_that_was_copied_without_what_it_shares_says_so(models: Path) ->
         check_digest(models / "first")
 
 
-def test_a_model_without_words_in_eight_bits_is_told(models: Path) -> None:
-    export("encoder", models / "bert" / "first", models / "four", word_bits=4, progress=lambda _: None)
-    with pytest.raises(ModelError, match="four: has no word embeddings in 8 bits"):
-        share([models / "first", models / "four"])
+def test_words_in_four_bits_are_shared_by_models_that_lie_in_different_folders(models: Path) -> None:
+    source = models / "bert" / "first"
+    folders = [models / "first" / "english", models / "second" / "english"]
+    for folder in folders:
+        export("encoder", source, folder, word_bits=4, progress=lambda _: None)
+    before, size = OnnxEncoder(folders[0]).encode(TEXTS), (folders[0] / "model.onnx").stat().st_size
+    plain = weights(folders[0] / "model.onnx")
+    file = share(folders, models / "english.bin")
+    assert read_manifest(folders[1]).shared_file(folders[1]) == file == models.resolve() / "english.bin"
+    for folder in folders:
+        assert (folder / "model.onnx").stat().st_size < size - file.stat().st_size + 4096 + 500
+        np.testing.assert_array_equal(OnnxEncoder(folder).encode(TEXTS), before)
+        check_digest(folder)
+    again = weights(folders[1] / "model.onnx", file)
+    assert list(again) == list(plain)
+    for name, values in plain.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_a_model_without_words_in_bits_is_told(models: Path) -> None:
+    export("encoder", models / "bert" / "first", models / "float", keep_float=["word_embeddings"], progress=lambda _: None)
+    with pytest.raises(ModelError, match="float: has no word embeddings in 8 or 4 bits"):
+        share([models / "first", models / "float"])
