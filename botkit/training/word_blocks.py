@@ -6,13 +6,15 @@ multilingual-e5-small moves by 3.1 % (root of the mean square), about as much as
 
     python -m botkit.training.word_blocks --model models/sentiment --out models/sentiment-rounded
 
-rounds a model's table before it is trained on with `--freeze-words`: what is learnt then makes up for the rounding.
+rounds a model's table before it is trained on with `--freeze-words`: what is learnt then makes up for the rounding. With `--words-of FOLDER`
+it gets the table of another model with the same vocabulary, so that both can be stored with one (`botkit.training.share`).
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,26 +113,46 @@ def store_in_blocks(graph: Path) -> None:
     onnx.save(model, str(graph))
 
 
-def round_words(folder: Path, out: Path) -> None:
-    """Write the model of `folder` to `out` with its word embeddings as blocks give them back; raises `ModelError` where it has none."""
+def round_words(folder: Path, out: Path, words_of: Path | None = None) -> None:
+    """Write the model of `folder` to `out` with its word embeddings, or those of the model in `words_of`, as blocks give them back.
+
+    Raises `ModelError` where it has none, or the other's are of another shape.
+    """
     from safetensors.numpy import load_file, save_file
 
     state = load_file(folder / "model.safetensors")
-    name = next((name for name in state if name.endswith("word_embeddings.weight")), None)
-    if name is None:
-        raise ModelError(f"{folder}: has no word embeddings of BERT's kind.")
-    state[name] = from_blocks(*to_blocks(state[name].astype(np.float32)))
+    name = _word_table(state, folder)
+    table = state[name]
+    if words_of is not None:
+        others = load_file(words_of / "model.safetensors")
+        table = others[_word_table(others, words_of)]
+        if table.shape != state[name].shape:
+            raise ModelError(
+                f"{words_of}: its word embeddings are {table.shape}, those of {folder} {state[name].shape}. "
+                "Only models with the same vocabulary and width can have the same words."
+            )
+    state[name] = from_blocks(*to_blocks(table.astype(np.float32)))
     shutil.copytree(folder, out, dirs_exist_ok=True)
     save_file(state, out / "model.safetensors", metadata={"format": "pt"})
 
 
+def _word_table(state: Mapping[str, Any], folder: Path) -> str:
+    name = next((name for name in state if name.endswith("word_embeddings.weight")), None)
+    if name is None:
+        raise ModelError(f"{folder}: has no word embeddings of BERT's kind.")
+    return name
+
+
 def main() -> None:
     """Round the words of a model."""
+    from botkit.training.chinese_base import base_folder
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="folder with model.safetensors")
+    parser.add_argument("--model", required=True, help="folder with model.safetensors, or builtin:all-MiniLM-L6-v2")
+    parser.add_argument("--words-of", type=Path, help="folder of the model whose words it is to have; its own by default")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    round_words(arguments.model, arguments.out)
+    round_words(Path(base_folder(arguments.model)), arguments.out, arguments.words_of)
 
 
 if __name__ == "__main__":

@@ -245,6 +245,19 @@ def test_rounded_words_lose_nothing_more(classifier: Path, tmp_path: Path) -> No
     assert (tmp_path / "rounded" / "config.json").is_file()
 
 
+def test_a_model_can_have_the_words_of_another(classifier: Path, tmp_path: Path) -> None:
+    other = tiny_bert(tmp_path / "other")
+    round_words(other, tmp_path / "out", classifier)
+    taken, before, words = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", other, classifier))
+    (name,) = (name for name in before if not np.array_equal(before[name], taken[name]))
+    (table,) = (words[key] for key in words if key.endswith("word_embeddings.weight"))
+    assert name.endswith("word_embeddings.weight")
+    np.testing.assert_array_equal(taken[name], from_blocks(*to_blocks(table)))
+    with pytest.raises(ModelError, match=r"wide: its word embeddings are .*64.* those of .*32"):
+        round_words(other, tmp_path / "no", tiny_bert(tmp_path / "wide", width=64))
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_width_that_fits_no_blocks_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="multiple of 32"):
         export(
