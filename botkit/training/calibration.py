@@ -2,9 +2,10 @@
 
     python -m botkit.training.calibration --data ../shared/data
 
-Two kinds of questions are asked of the real ingest, search and reader. Open-book: the paragraphs of a validation file, with
+Three kinds of questions are asked of the real ingest, search and reader. Open-book: the paragraphs of a validation file, with
 training paragraphs that only distract. Support: the documents in `support/` (a hotel and a library, in both languages) and
-the help centres that no training saw, with questions as people put them, many of which the documents do not answer. Answerable questions are asked twice, once
+the help centres that no training saw, with questions as people put them, many of which the documents do not answer. FAQ: the tables of
+stored answers in `faqs/`, of invented organisations, beside the same hotel and library. Answerable questions are asked twice, once
 with the passages that answer them left out, since not finding the answer anywhere is what the bot must notice.
 Figures are those of cross-validation by paragraph; the weights that are kept are then fitted on everything.
 """
@@ -45,11 +46,16 @@ RIGHT: Final = 0.6
 PARTS: Final = 5
 """Parts of the cross-validation."""
 SUPPORT: Final = Path(__file__).parent / "support"
+FAQS: Final = Path(__file__).parent / "faqs"
+Kind = Literal["open", "support", "faq"]
+KINDS: Final[tuple[Kind, ...]] = ("open", "support", "faq")
 SUPPORT_WEIGHT: Final[dict[Language, float]] = {"en": 1.0, "zh": 4.0}
 """Weight of all support questions together, that of all open-book questions being 1.
 
 Set by hand: more of it answers more of a shop's questions, and declines fewer of an encyclopaedia's.
 """
+FAQ_WEIGHT: Final = 0.5
+"""The same for the questions to tables of stored answers."""
 THRESHOLD: Final[dict[Language, float]] = {"en": 0.15, "zh": 0.18}
 """The least probability at which the bot answers.
 
@@ -70,7 +76,7 @@ class Case:
     `f1` and `right` have an entry for each span; `group` tells which part of the cross-validation it is of.
     """
 
-    kind: Literal["open", "support"]
+    kind: Kind
     question: str
     language: Language
     hits: Sequence[Hit]
@@ -177,6 +183,26 @@ def held_out_help_centres(language: Language, parts: Parts, *, limit: int | None
     return cases
 
 
+def stored_answers(language: Language, parts: Parts, *, limit: int | None, k: int) -> list[Case]:
+    """Ask each FAQ (or `limit` of them) in other words than those of its questions, beside the hotel and the library."""
+    lines = (FAQS / f"{language}.jsonl").read_text(encoding="utf-8").splitlines()
+    cases = []
+    for row in [json.loads(line) for line in lines][:limit]:
+        asked = [(question, [entry["answer"]]) for entry in row["entries"] for question in entry["asked"]]
+        asked += [(question, []) for question in row["unanswerable"]]
+        with tempfile.TemporaryDirectory() as folder:
+            documents = Path(folder) / "documents"
+            documents.mkdir()
+            for path in (SUPPORT / language).glob("*.md"):
+                (documents / path.name).write_bytes(path.read_bytes())
+            table = [{"question": entry["question"], "answer": entry["answer"]} for entry in row["entries"]]
+            (documents / "faq.json").write_text(json.dumps(table), encoding="utf-8")
+            with knowledge_of(documents, parts, Path(folder) / "home") as knowledge:
+                group = zlib.crc32(row["organisation"].encode()) % PARTS
+                cases += _support_cases(knowledge, asked, language, parts, k, group, kind="faq")
+    return cases
+
+
 def _support_cases(
     knowledge: Knowledge,
     asked: Sequence[tuple[str, Sequence[str]]],
@@ -184,33 +210,38 @@ def _support_cases(
     parts: Parts,
     k: int,
     group: int | None = None,
+    *,
+    kind: Kind = "support",
 ) -> list[Case]:
     """Each question with its accepted answers asked once, and where there are any once more without them in reach."""
     cases = []
     examiner = Examiner(parts.reader, parts.encoder)
-    for number, (question, accepted) in enumerate(track(asked, description=f"support, {language}")):
+    for number, (question, accepted) in enumerate(track(asked, description=f"{kind}, {language}")):
         part = number % PARTS if group is None else group
 
         def answers(text: str, accepted: Sequence[str] = accepted) -> bool:
             return any(holds(text, gold) for gold in accepted)
 
         def scored(hit: Hit, span: Span, answers: Callable[[str], bool] = answers) -> tuple[float, bool]:
-            passage, _ = passage_for_reader(hit)
-            start, end = enclosing_sentence(passage, span.start, span.end)
-            right = hit.chunk.language == language and answers(passage[start:end])
+            if hit.chunk.kind == "faq":
+                shown = hit.chunk.text
+            else:
+                passage, _ = passage_for_reader(hit)
+                shown = passage[slice(*enclosing_sentence(passage, span.start, span.end))]
+            right = hit.chunk.language == language and answers(shown)
             return float(right), right
 
         found = knowledge.search(question, 4 * k)
         found.sort(key=lambda hit: hit.chunk.language != language)
-        cases.append(_case("support", question, language, found[:k], bool(accepted), part, examiner, scored))
+        cases.append(_case(kind, question, language, found[:k], bool(accepted), part, examiner, scored))
         if accepted:
             without = [hit for hit in found if not answers(hit.chunk.text)]
-            cases.append(_case("support", question, language, without[:k], False, part, examiner, scored))
+            cases.append(_case(kind, question, language, without[:k], False, part, examiner, scored))
     return cases
 
 
 def _case(
-    kind: Literal["open", "support"],
+    kind: Kind,
     question: str,
     language: Language,
     hits: Sequence[Hit],
@@ -247,9 +278,9 @@ def fit(cases: Sequence[tuple[Case, NDArray[np.float64]]]) -> tuple[NDArray[np.f
     """
     from scipy.optimize import minimize
 
-    count = {kind: sum(case.kind == kind for case, _ in cases) for kind in ("open", "support")}
-    weight = SUPPORT_WEIGHT[cases[0][0].language]
-    share = {"open": 1.0, "support": weight * count["open"] / max(1, count["support"])}
+    count = {kind: sum(case.kind == kind for case, _ in cases) for kind in KINDS}
+    weight: dict[Kind, float] = {"open": 1.0, "support": SUPPORT_WEIGHT[cases[0][0].language], "faq": FAQ_WEIGHT}
+    share = {kind: weight[kind] * count["open"] / max(1, count[kind]) for kind in KINDS}
     features = np.concatenate([described for _, described in cases])
     right = np.concatenate([case.right for case, _ in cases]).astype(np.float64)
     counted = np.concatenate([np.full(len(case.right), share[case.kind]) for case, _ in cases])
@@ -323,7 +354,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=BUILTIN_CALIBRATION)
     parser.add_argument("--distractors", type=int, default=300, help="training paragraphs in the index")
     parser.add_argument("--limit", type=int, help="open-book questions per language")
-    parser.add_argument("--organisations", type=int, help="held-out help centres per language")
+    parser.add_argument("--organisations", type=int, help="held-out help centres, and FAQs, per language")
     parser.add_argument("--k", type=int, default=RetrievalConfig().k)
     parser.add_argument("--config", type=Path)
     arguments = parser.parse_args()
@@ -341,13 +372,14 @@ def main() -> None:
         )
         asked += support(language, parts, k=arguments.k)
         asked += held_out_help_centres(language, parts, limit=arguments.organisations, k=arguments.k)
+        asked += stored_answers(language, parts, limit=arguments.organisations, k=arguments.k)
         cases = [(case, features_of(case)) for case in asked]
         chosen = cross_validated(cases)
         threshold = THRESHOLD[language]
         margin_alone = np.array([float(name == "margin") for name in FEATURES])
         first_passage = np.array([-100.0 if name == "rank" else float(name == "margin") for name in FEATURES])
         measured: dict[str, dict[str, float]] = {}
-        for kind in ("open", "support"):
+        for kind in KINDS:
             found = figures([one for one in chosen if one.case.kind == kind], threshold)
             for name, weights in (("margin", margin_alone), ("first_passage", first_passage)):
                 rival = [choose(*one, weights, 0.0) for one in cases if one[0].kind == kind]
