@@ -41,7 +41,7 @@ from botkit.decision import (
     small_talk_decision,
 )
 from botkit.errors import GeneratorError
-from botkit.evidence import Examiner
+from botkit.evidence import Evidence, Examiner
 from botkit.hand_off import HandOffError, call_hook
 from botkit.knowledge.base import Knowledge
 from botkit.knowledge.types import Hit, SearchFilter
@@ -284,12 +284,15 @@ class Engine:
 
     async def _read(self, turn: _Turn) -> None:
         with turn.stage("read"):
-            passages = [passage_for_reader(hit)[0] for hit in turn.hits]
-            evidence = await self._run(self._examiner.examine, turn.query, passages, questions_of(turn.hits))
+            evidence = await self._run(self._examine, turn.query, turn.hits)
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
             if turn.contrasted:
                 turn.ranked = _anew(turn.ranked, turn.contrasted, terms(turn.text, turn.spoken), turn.spoken)
+
+    def _examine(self, query: str, hits: Sequence[Hit]) -> Evidence:
+        passages = [passage_for_reader(hit)[0] for hit in hits]
+        return self._examiner.examine(query, passages, questions_of(hits), known=self.knowledge.embeddings(hits))
 
     # ---- what to say ----------------------------------------------------------------------------------------------
 

@@ -51,8 +51,19 @@ class Examiner:
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def examine(self, question: str, passages: Sequence[str], stored: Mapping[int, str] | None = None) -> Evidence:
-        """The candidates in `passages`, which come best first; `stored` are the questions that some of them answer."""
+    def examine(
+        self,
+        question: str,
+        passages: Sequence[str],
+        stored: Mapping[int, str] | None = None,
+        *,
+        known: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> Evidence:
+        """The candidates in `passages`, which come best first; `stored` are the questions that some of them answer.
+
+        `known` holds vectors of the same encoder by their texts, such as the library keeps of its sentences; what is not among them is
+        encoded.
+        """
         spans = self._reader().read(question, passages, top_k=SPANS_PER_PASSAGE)
         if not spans:
             return Evidence()
@@ -61,7 +72,7 @@ class Examiner:
         places = list(dict.fromkeys([*around, *sorted(whole)]))
         texts = [passages[number][start:end][:_LONGEST] for number, start, end in places]
         asked = stored or {}
-        vectors = self._vectors([question, *texts, *asked.values()])
+        vectors = self._vectors([question, *texts, *asked.values()], known or {})
         cosines = (vectors[1:] @ vectors[0]).tolist()
         similarity = dict(zip(places, cosines, strict=False))
         added = self._whole_sentences(passages, spans, set(around), similarity)
@@ -90,16 +101,18 @@ class Examiner:
             added.append((span, similarity[number, start, end]))
         return added
 
-    def _vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _vectors(self, texts: Sequence[str], given: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        known = {text: given[text] for text in texts if text in given}
         with self._lock:
-            known = {text: self._known[text] for text in texts if text in self._known}
+            known |= {text: self._known[text] for text in texts if text in self._known and text not in known}
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
             known |= zip(missing, self._encoder().encode(missing), strict=True)
         with self._lock:
             for text in texts:
-                self._known[text] = known[text]
-                self._known.move_to_end(text)
+                if text not in given:
+                    self._known[text] = known[text]
+                    self._known.move_to_end(text)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return np.stack([known[text] for text in texts])

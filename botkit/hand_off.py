@@ -11,8 +11,6 @@ import importlib
 import inspect
 import json
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +89,9 @@ async def _apply(function: Callable[[dict[str, Any]], Any], event: Mapping[str, 
 
 
 def _post(url: str, event: Mapping[str, Any], timeout_s: float) -> None:
+    import urllib.error
+    import urllib.request  # half of what importing this module would cost, and few bots have a hook
+
     request = urllib.request.Request(
         url, data=json.dumps(event, ensure_ascii=False).encode(), headers={"Content-Type": "application/json"}
     )

@@ -45,6 +45,16 @@ async def test_the_pieces_of_a_reply_join_to_its_text_and_one_reply_comes_last(m
         assert "".join(event.text for event in events if isinstance(event, Delta)) == last.text
 
 
+async def test_sentences_that_the_library_has_vectors_of_are_not_encoded_for_a_question(make_bot: MakeBot) -> None:
+    bot = make_bot()
+    await bot.engine.answer(Message("Within how many days can I return a kite?"))
+    encoder = bot.engine.parts.encoder()
+    encoder.encoded.clear()  # type: ignore[attr-defined]
+    asked = "What does shipping to Norway cost?"
+    await bot.engine.answer(Message(asked))
+    assert set(encoder.encoded) == {asked}  # type: ignore[attr-defined]
+
+
 async def test_what_the_documents_do_not_say_is_not_known(make_bot: MakeBot) -> None:
     reply = await make_bot().engine.answer(Message("How tall is the lighthouse keeper?"))
     assert reply.route == "unknown"

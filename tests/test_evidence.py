@@ -40,6 +40,19 @@ def test_a_sentence_is_encoded_once() -> None:
     assert len(encoder.encoded) == before
 
 
+def test_what_is_known_already_is_not_encoded() -> None:
+    encoder, reader = WordEncoder(), OverlapReader()
+    [vector] = encoder.encode(["Are dogs welcome?"])
+    encoder.encoded.clear()
+    known = {"Dogs are welcome.": vector}
+    evidence = Examiner(lambda: reader, lambda: encoder).examine(
+        "Are dogs welcome?", ["Dogs are welcome. Cats are not."], known=known
+    )
+    assert encoder.encoded == ["Are dogs welcome?", "Cats are not."]
+    [dogs] = [i for i, span in enumerate(evidence.spans) if span.text == "Dogs are welcome"]
+    assert abs(evidence.similarities[dogs] - 1) < 1e-6, "the given vector counts"
+
+
 def test_nothing_found_is_no_evidence() -> None:
     reader, encoder = OverlapReader(), WordEncoder()
     assert Examiner(lambda: reader, lambda: encoder).examine("What?", []).spans == ()

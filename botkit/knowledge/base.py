@@ -22,7 +22,9 @@ from botkit.models import Encoder
 from botkit.text import nearest
 
 if TYPE_CHECKING:
+    import numpy as np
     from filelock import FileLock
+    from numpy.typing import NDArray
 
     from botkit.knowledge.indexes import Indexes
     from botkit.knowledge.ingest import IngestReport, Progress
@@ -118,6 +120,20 @@ class Knowledge:
         self.prepare()
         encoder = self._encoder()
         return HybridRetriever(self._fresh_indexes(encoder), encoder, self.retrieval).search(query, k, where=where)
+
+    def embeddings(self, hits: Sequence[Hit]) -> dict[str, NDArray[np.float32]]:
+        """The vectors that the library keeps of these passages, by what each is of: a passage or a stored question, and the sentences."""
+        from botkit.knowledge.indexes import embedded_texts
+
+        stored = self.library.vectors([hit.chunk.id for hit in hits], self._encoder().name)
+        found: dict[str, NDArray[np.float32]] = {}
+        for hit in hits:
+            texts, rows = embedded_texts(hit.chunk), stored.get(hit.chunk.id)
+            if rows is not None and len(texts) == len(
+                rows
+            ):  # else they were made by a version that cut sentences differently
+                found.update(zip(texts, rows, strict=True))
+        return found
 
     def prepare(self, progress: Callable[[Progress], None] | None = None) -> None:
         """Ingest what ships with botkit and the configuration's `knowledge.paths`; later calls do nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,16 +65,21 @@ class TextClassifier:
         manifest = read_manifest(folder)
         if manifest.role not in ("classifier", "sentiment"):
             raise ModelError(f"{folder}: this model is a {manifest.role}, not a classifier.")
+        with ThreadPoolExecutor() as pool:  # opening a graph takes one core a tenth of a second
+            companions = {
+                language: pool.submit(cls.onnx, folder / inside, threads=threads)
+                for language, inside in manifest.companions.items()
+            }
+            forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder))
+            tokenizer = load_tokenizer(folder)
         return cls(
             manifest.identity,
-            OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder)),
-            load_tokenizer(folder),
+            forward,
+            tokenizer,
             manifest.labels,
             max_length=manifest.max_length,
             pad_id=int(read_model_config(folder).get("pad_token_id") or 0),
-            companions={
-                language: cls.onnx(folder / inside, threads=threads) for language, inside in manifest.companions.items()
-            },
+            companions={language: opening.result() for language, opening in companions.items()},
         )
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,14 +37,21 @@ class OnnxEncoder:
         """Open the model of `folder`, and its companions; raises `ModelError`."""
         manifest = read_manifest(folder, "encoder")
         self._width = int(read_model_config(folder).get("hidden_size", 0))
-        self._tokenizer = load_tokenizer(folder)
-        self._tokenizer.enable_truncation(manifest.max_length)
         self._pad_id = int(read_model_config(folder).get("pad_token_id") or 0)
-        self._forward = OnnxForward(folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder))
+        with ThreadPoolExecutor() as pool:  # opening a graph takes one core a tenth of a second
+            companions = {
+                language: pool.submit(OnnxEncoder, folder / inside, threads=threads)
+                for language, inside in manifest.companions.items()
+            }
+            self._forward = OnnxForward(
+                folder / GRAPH, threads=threads, one_each=True, shared=manifest.shared_file(folder)
+            )
+            self._tokenizer = load_tokenizer(folder)
+        self._tokenizer.enable_truncation(manifest.max_length)
         if self._width <= 0:
             raise ModelError(f"{folder / 'config.json'}: hidden_size is missing. Export the model again.")
         self._companions: dict[Language, OnnxEncoder] = {
-            language: OnnxEncoder(folder / inside, threads=threads) for language, inside in manifest.companions.items()
+            language: opening.result() for language, opening in companions.items()
         }
         self._share = manifest.companion_share
         beside = "".join(f" + {self._share:g} {one.name}" for one in self._companions.values())

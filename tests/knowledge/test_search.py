@@ -48,6 +48,21 @@ def test_title_and_heading_are_searchable_though_not_in_the_passage(shop: Knowle
     assert (best.heading, best.text) == ("Returns › Refunds", "Money arrives after five days.")
 
 
+def test_the_vectors_of_what_was_found_are_those_that_the_library_keeps(
+    shop: Knowledge, encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = shop.search("When does my money arrive after a return?", 8)
+    before = len(encoder.encoded)
+    found = shop.embeddings(hits)
+    assert len(encoder.encoded) == before, "none is made anew"
+    assert {"Money arrives after five days.", "Do you ship abroad?", "三天内退款。"} < set(found)
+    for text, vector in found.items():
+        np.testing.assert_allclose(vector, encoder.encode([text])[0], atol=1e-3, err_msg=text)
+    assert shop.embeddings([]) == {}
+    monkeypatch.setattr(indexes_module, "embedded_texts", lambda chunk: ["another", "cut", "of", "its", "sentences"])
+    assert shop.embeddings(hits) == {}
+
+
 def test_a_fact_that_is_one_sentence_of_many_is_found_by_its_vector(folder: Path, tmp_path: Path) -> None:
     filler = "Tables chairs shelves and beds are made of oak in our own workshop behind the harbour. " * 2
     (folder / "long.md").write_text(f"{filler}\n\nDogs may enter. {filler}", "utf-8")

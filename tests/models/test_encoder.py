@@ -86,7 +86,11 @@ def accompanied(tmp_path: Path, *, seed: int = 7, **facts: Any) -> Path:
 
 def test_the_cosine_of_texts_in_a_companions_language_is_the_mean_of_both_encoders(tmp_path: Path) -> None:
     folder = accompanied(tmp_path, companion_share=0.25)
-    both, alone, english = OnnxEncoder(folder), OnnxEncoder(make_encoder(tmp_path / "alone").folder), OnnxEncoder(folder / "english")
+    both, alone, english = (
+        OnnxEncoder(folder),
+        OnnxEncoder(make_encoder(tmp_path / "alone").folder),
+        OnnxEncoder(folder / "english"),
+    )
     texts = ["the river is long", "大学", "who founded it", "北京大学"]
     vectors, first = both.encode(texts), alone.encode(texts)
     assert vectors.shape == (4, both.dimension) == (4, 8 + 16)

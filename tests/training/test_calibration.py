@@ -50,7 +50,9 @@ def test_the_faqs_are_asked_in_other_words_and_without_their_answers(
 ) -> None:
     row = {
         "organisation": "Pier",
-        "entries": [{"question": "When do you open?", "answer": "At nine.", "asked": ["From when is it open?", "too early?"]}],
+        "entries": [
+            {"question": "When do you open?", "answer": "At nine.", "asked": ["From when is it open?", "too early?"]}
+        ],
         "unanswerable": ["Is there a slide?"],
     }
     (tmp_path / "en.jsonl").write_text(f"{json.dumps(row)}\n", encoding="utf-8")

@@ -93,6 +93,8 @@ def test_words_in_four_bits_are_shared_by_models_that_lie_in_different_folders(m
 
 
 def test_a_model_without_words_in_bits_is_told(models: Path) -> None:
-    export("encoder", models / "bert" / "first", models / "float", keep_float=["word_embeddings"], progress=lambda _: None)
+    export(
+        "encoder", models / "bert" / "first", models / "float", keep_float=["word_embeddings"], progress=lambda _: None
+    )
     with pytest.raises(ModelError, match="float: has no word embeddings in 8 or 4 bits"):
         share([models / "first", models / "float"])
