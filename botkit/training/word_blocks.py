@@ -149,7 +149,9 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder with model.safetensors, or builtin:all-MiniLM-L6-v2")
-    parser.add_argument("--words-of", type=Path, help="folder of the model whose words it is to have; its own by default")
+    parser.add_argument(
+        "--words-of", type=Path, help="folder of the model whose words it is to have; its own by default"
+    )
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     round_words(Path(base_folder(arguments.model)), arguments.out, arguments.words_of)
