@@ -16,6 +16,12 @@ _TIME_EN: Final = r"\b(?:second|minute|hour|day|week|month|year|decade|centur|ni
 _UNIT_EN: Final = (
     r"(?:second|minute|hour|day|week|month|year|euro|dollar|pound|cent|percent|centimetre|metre|kilo|gram|watt)s?"
 )
+_WHEN_EN: Final = (
+    r"\bwhen(?:['’]s| (?:do|does|did|is|are|was|were|am|will|would|can|could|shall|should|may|might|must|has|have|had|exactly))\b"
+    r"|\b(?:know|say|tell \w+|wonder(?:ing)?|ask|sure) when\b|\bwhen\W*$"
+    r"|^\W*(?:(?:and|so|but) )?when\b(?!.*(?:,|\b(?:what|how|who|where|which|why|do|does|is|are|can|could|will|would|should)\b))"
+)
+""" "When do you deliver?", and no "Who signs when you deliver?"."""
 _NUMBER_ZH: Final = r"[\d〇零一二两三四五六七八九十百千万亿半几]"
 _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]]] = {
     "en": tuple(
@@ -39,7 +45,7 @@ _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
             ),
             (r"\bhow long\b", _NUMBER_EN + "|" + _TIME_EN, re.IGNORECASE),
             (
-                r"\b(?:when|what time|what year|which year|what date|how soon|how old)\b",
+                _WHEN_EN + r"|\b(?:what time|what year|which year|what date|how soon|how old)\b",
                 r"\d|"
                 + _TIME_EN
                 + r"|day\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|before|after|during|when|once|as soon",
@@ -67,7 +73,7 @@ _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
                 r"元|块|角|钱|免费|美元|欧元|费|％|%|百分|\d(?![\d,.]*\s*(?:厘米|毫米|米|千?克|公斤|斤|瓦|小时|分钟|天|周|个?月|年))(?![\d,.])",
             ),
             (r"多高|多长(?!时间)|多宽|多深|多大(?!年)|面积", r"米|里|尺|寸|公顷|亩|平方|厘|毫|" + _NUMBER_ZH),
-            (r"多久|多长时间|几天|几年|几个月|几小时", r"秒|分|小时|天|日|周|星期|月|年|期|永久|" + _NUMBER_ZH),
+            (r"多久|多长时间|(?<![过这前那头好])几(?:天|年|个月|小时)", r"秒|分|小时|天|日|周|星期|月|年|期|永久|" + _NUMBER_ZH),
             (r"什么时候|何时|几点|几号|哪一?年|哪一?天", r"\d|点|日|号|月|年|周|星期|天|时|早|晚|后|前"),
             (r"多少(?!钱)|几[个位次名本张件部条人岁级层间]", _NUMBER_ZH),
         )
