@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from botkit.decision import FEATURES
+from botkit.evidence import Evidence
 from botkit.messages import Language
-from botkit.training.calibration import FAQS, _support_cases, features_of, stored_answers
+from botkit.training.calibration import FAQS, GENTLEST, Case, Kind, _support_cases, features_of, fit, stored_answers
 from tests.parts import MakeBot
 
 
@@ -84,3 +88,34 @@ def test_the_faqs_are_whole_and_no_questions_of_the_file_that_measures_the_bot(l
     assert len(asked) > 300
     assert not shop & set(asked)
     assert max(asked.values()) == 1
+
+
+def made(kind: Kind, rows: Sequence[tuple[bool, dict[str, float]]]) -> tuple[Case, NDArray[np.float64]]:
+    """A case whose spans are right or not and have these features, the others being 0."""
+    right = np.array([one for one, _ in rows])
+    features = np.array([[told.get(name, 0.0) for name in FEATURES] for _, told in rows])
+    return Case(kind, "?", "en", (), Evidence(), right.astype(np.float64), right, True, 0), features
+
+
+def test_no_weight_is_more_negative_than_its_bound_and_none_has_the_wrong_sign() -> None:
+    rows = [(gap < 0.1, {"similarity_gap": gap, "rank": -gap}) for gap in np.linspace(0, 0.3, 60)]
+    weights, _ = fit([made("open", rows), made("support", rows)])
+    told = dict(zip(FEATURES, weights, strict=True))
+    assert told["similarity_gap"] == pytest.approx(GENTLEST["similarity_gap"])
+    assert told["rank"] == 0
+
+
+def test_wrong_stored_answers_count_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = [(number % 2 == 0, {"stored": 1.0, "stored_similarity": 0.5}) for number in range(40)]
+    others = [(number % 2 == 0, {"margin": 0.1}) for number in range(40)]
+    cases = [made("open", others), made("support", others), made("faq", stored)]
+
+    def odds() -> float:
+        weights, bias = fit(cases)
+        return float(stored_features @ weights + bias)
+
+    stored_features = cases[2][1][0]
+    believed = odds()
+    monkeypatch.setattr("botkit.training.calibration.FAQ_WRONG", 1.0)
+    assert believed < odds() - 0.5
+    assert odds() == pytest.approx(0, abs=0.1), "half of them are right"
