@@ -17,11 +17,15 @@ _UNIT_EN: Final = (
     r"(?:second|minute|hour|day|week|month|year|euro|dollar|pound|cent|percent|centimetre|metre|kilo|gram|watt)s?"
 )
 _WHEN_EN: Final = (
-    r"\bwhen(?:['’]s| (?:do|does|did|is|are|was|were|am|will|would|can|could|shall|should|may|might|must|has|have|had|exactly))\b"
-    r"|\b(?:know|say|tell \w+|wonder(?:ing)?|ask|sure) when\b|\bwhen\W*$"
-    r"|^\W*(?:(?:and|so|but) )?when\b(?!.*(?:,|\b(?:what|how|who|where|which|why|do|does|is|are|can|could|will|would|should)\b))"
+    r"^\W*(?:(?:and|so|but|or) )?(?:(?:from|since|until|till|by) )?when\b(?! (?:i|you|we|they|he|she|it|the|an?|my|our|your|their|his|her|"
+    r"this|that|these|those|there|somebody|someone|people)\b)"
+    r"|^\W*(?:(?:and|so|but|or) )?when\b(?!.*(?:,|\b(?:what|how|who|where|which|why|do|does|is|are|can|could|will|would|should)\b))"
+    r"|\bwhen(?:['’]s| (?:do|does|did|is|are|was|were|am|will|would|can|could|shall|should|may|might|must|has|have|had))\b"
+    r"|\b(?:know|say|tell \w+|wonder(?:ing)?|sure|idea) (?:(?:from|since|until|till|by) )?when\b|\bwhen\W*$"
 )
 """ "When do you deliver?", and no "Who signs when you deliver?"."""
+_SOME_ZH: Final = r"(?<![这那头好])(?<!(?<!超)过)(?<!(?<!提)前)"
+""" 过几天 and 好几天 are no question for how many, 超过几天 is."""
 _NUMBER_ZH: Final = r"[\d〇零一二两三四五六七八九十百千万亿半几]"
 _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]]] = {
     "en": tuple(
@@ -73,9 +77,12 @@ _KINDS: Final[dict[Language, tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
                 r"元|块|角|钱|免费|美元|欧元|费|％|%|百分|\d(?![\d,.]*\s*(?:厘米|毫米|米|千?克|公斤|斤|瓦|小时|分钟|天|周|个?月|年))(?![\d,.])",
             ),
             (r"多高|多长(?!时间)|多宽|多深|多大(?!年)|面积", r"米|里|尺|寸|公顷|亩|平方|厘|毫|" + _NUMBER_ZH),
-            (r"多久|多长时间|(?<![过这前那头好])几(?:天|年|个月|小时)", r"秒|分|小时|天|日|周|星期|月|年|期|永久|" + _NUMBER_ZH),
+            (
+                rf"多久|多长时间|{_SOME_ZH}几(?:天|年|个月|小时)",
+                r"秒|分|小时|天|日|周|星期|月|年|期|永久|" + _NUMBER_ZH,
+            ),
             (r"什么时候|何时|几点|几号|哪一?年|哪一?天", r"\d|点|日|号|月|年|周|星期|天|时|早|晚|后|前"),
-            (r"多少(?!钱)|几[个位次名本张件部条人岁级层间]", _NUMBER_ZH),
+            (rf"多少(?!钱)|{_SOME_ZH}几[个位次名本张件部条人岁级层间]", _NUMBER_ZH),
         )
     ),
 }

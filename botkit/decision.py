@@ -92,6 +92,7 @@ class Decision:
 class Calibration:
     """The fitted logistic model: per language a weight for each feature and a bias, on standardised features.
 
+    A feature without a weight counts nothing: a file may have been fitted before there was that feature.
     `threshold` is the least probability, per language, at which answering beats declining on validation data.
     """
 
@@ -106,20 +107,21 @@ class Calibration:
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
             calibration = cls(stored["weights"], stored["bias"], stored["threshold"], stored.get("reader", ""))
-            for language in calibration.weights:
-                if set(calibration.weights[language]) != set(FEATURES):
-                    raise KeyError(f"features of {language}")
+            for language, weights in calibration.weights.items():
+                float(calibration.bias[language]), float(calibration.threshold[language])
+                if unknown := set(weights) - set(FEATURES):
+                    raise KeyError(f"{language}: there is no feature {min(unknown)}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{path}: the calibration cannot be read ({error}). "
-                "Reinstall botkit, or fit it anew with `python -m botkit.training.calibration`."
+                "Reinstall botkit; a file of your own, fit anew with `python -m botkit.training.calibration`, or delete it."
             ) from error
         return calibration
 
     def probability(self, features: Mapping[str, float], language: Language) -> float:
         """Probability that a candidate with these features is right."""
         weights = self.weights[language]
-        logit = self.bias[language] + sum(weights[name] * features[name] for name in FEATURES)
+        logit = self.bias[language] + sum(weight * features[name] for name, weight in weights.items())
         return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
 
 

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -112,8 +112,9 @@ class _Turn:
     state: _State = field(default_factory=_State)
     query: str = ""
     rewritten: bool = False
-    contrasted: str = ""
-    """What was answered before, where this message asks the same of something else."""
+    contrast: str = ""
+    """What this message asks the question before of instead, and in `answered` what was said to that."""
+    answered: str = ""
     small_talk: float = 0.0
     hits: Sequence[Hit] = ()
     ranked: list[Candidate] = field(default_factory=list)
@@ -239,7 +240,7 @@ class Engine:
             resolution = self._contextualiser.resolve(turn.text, turn.asked, turn.spoken)
             turn.query, turn.rewritten = resolution.query[:LONGEST_QUERY], resolution.rewritten
             if resolution.contrast and turn.history and turn.history[-1].route == "answer":
-                turn.contrasted = turn.history[-1].text
+                turn.contrast, turn.answered = resolution.contrast, turn.history[-1].text
         with turn.stage("small_talk"):
             turn.small_talk = self.parts.small_talk().probability(turn.text)
         if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
@@ -287,8 +288,8 @@ class Engine:
             evidence = await self._run(self._examine, turn.query, turn.hits)
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
-            if turn.contrasted:
-                turn.ranked = _anew(turn.ranked, turn.contrasted, terms(turn.text, turn.spoken), turn.spoken)
+            if turn.contrast:
+                turn.ranked = _anew(turn.ranked, turn.answered, turn.contrast, turn.spoken)
 
     def _examine(self, query: str, hits: Sequence[Hit]) -> Evidence:
         passages = [passage_for_reader(hit)[0] for hit in hits]
@@ -620,22 +621,35 @@ def _shown(candidate: Candidate) -> str:
     return table_row(text[first:last], start - first, end - first)
 
 
-def _anew(ranked: Sequence[Candidate], said: str, asked_of: Set[str], language: Language) -> list[Candidate]:
-    """The candidates, those that `said` tells already and that name nothing of what is asked now with less confidence, best first.
+def _anew(ranked: Sequence[Candidate], said: str, contrast: str, language: Language) -> list[Candidate]:
+    """The candidates, those that `said` tells already and that name nothing of `contrast` with less confidence, best first.
 
     "And furniture?" is not answered by the warranty of the lamps once more; "And to Norway?" may be, by a sentence about all of Scandinavia
-    that names it.
+    that names it. What holds for an amount ("And if I order for 80?") need not name it.
     """
+    if any(character.isdigit() for character in contrast):
+        return list(ranked)
 
     def again(candidate: Candidate) -> bool:
         shown = _shown(candidate)
-        return shown in said and not asked_of & terms(shown, language)
+        return shown in said and not _names(shown, contrast, language)
 
     weighed = [
         replace(candidate, confidence=REPEATED * candidate.confidence) if again(candidate) else candidate
         for candidate in ranked
     ]
     return sorted(weighed, key=lambda candidate: candidate.confidence, reverse=True)
+
+
+def _names(text: str, thing: str, language: Language) -> bool:
+    """Whether a text names a thing, or a part of it: Sundays name Sunday, and 猫和狗 name 狗."""
+    lowered = text.casefold()
+    if language == "zh" and thing.casefold() in lowered:
+        return True
+    return any(
+        re.search(rf"\b{re.escape(term)}" if term.isascii() else re.escape(term), lowered)
+        for term in terms(thing, language)
+    )
 
 
 def _label(candidate: Candidate) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from botkit.models import Encoder, Reader, Span
+from botkit.models.vectors import common_columns, cosines, without_companions
 from botkit.text import enclosing_sentence, sentences
 
 SPANS_PER_PASSAGE: Final = 2
@@ -73,13 +74,13 @@ class Examiner:
         texts = [passages[number][start:end][:_LONGEST] for number, start, end in places]
         asked = stored or {}
         vectors = self._vectors([question, *texts, *asked.values()], known or {})
-        cosines = (vectors[1:] @ vectors[0]).tolist()
-        similarity = dict(zip(places, cosines, strict=False))
+        near = _compared(vectors[0], vectors[1:], common_columns(self._encoder()))
+        similarity = dict(zip(places, near, strict=False))
         added = self._whole_sentences(passages, spans, set(around), similarity)
         return Evidence(
             [*spans, *(span for span, _ in added)],
             [*(similarity[place] for place in around), *(value for _, value in added)],
-            dict(zip(asked, cosines[len(places) :], strict=True)),
+            dict(zip(asked, near[len(places) :], strict=True)),
         )
 
     def _whole_sentences(
@@ -116,3 +117,11 @@ class Examiner:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return np.stack([known[text] for text in texts])
+
+
+def _compared(question: NDArray[np.float32], texts: NDArray[np.float32], common: int) -> list[float]:
+    """The cosine of the question and each text; where few of the texts have a companion's part ("VIP?" asked of Chinese ones), without it."""
+    if question[common:].any() and texts[:, common:].any(axis=1).mean() < 0.5:
+        question = without_companions(question, common)
+    near: list[float] = cosines(texts, question, common).tolist()
+    return near

@@ -193,6 +193,20 @@ def test_the_shipped_calibration_belongs_to_the_shipped_reader_and_keeps_its_sig
     assert shipped.reader.endswith(manifest["sha256"][:12])
 
 
+def test_a_calibration_fitted_before_there_was_a_feature_is_read(tmp_path: Path) -> None:
+    stored = json.loads(BUILTIN_CALIBRATION.read_text(encoding="utf-8"))
+    for weights in stored["weights"].values():
+        del weights["stored"], weights["stored_similarity"]
+    (tmp_path / "c.json").write_text(json.dumps(stored), encoding="utf-8")
+    older = Calibration.read(tmp_path / "c.json")
+    features = dict.fromkeys(FEATURES, 0.5)
+    assert older.probability(features, "en") == older.probability(features | {"stored": 1.0}, "en")
+    stored["weights"]["en"]["colour"] = 1.0
+    (tmp_path / "c.json").write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(ModelError, match="en: there is no feature colour.*or delete it"):
+        Calibration.read(tmp_path / "c.json")
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"weights": {"en": {}}, "bias": {}, "threshold": {}}', "[]"])
 def test_a_broken_calibration_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text, encoding="utf-8")

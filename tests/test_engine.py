@@ -16,8 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botkit.decision import Candidate
+from botkit.engine import _anew
 from botkit.errors import ConversationError
-from botkit.messages import Delta, Message, Reply, Status, Turn
+from botkit.knowledge.types import Chunk, Hit
+from botkit.messages import Delta, Language, Message, Reply, Status, Turn
 from botkit.models import Span
 from tests.parts import MakeBot, OverlapReader
 
@@ -133,6 +136,32 @@ async def test_what_was_just_answered_is_not_told_again_of_something_else(make_b
     [again] = [one for one in oars.trace.candidates if "three years" in one.text]
     assert again.confidence < 0.25, "no longer believed, as it names no oars"
     assert "three years" in both.text, "what is asked about is named by what was said before"
+
+
+def candidate_of(text: str, language: str = "en") -> Candidate:
+    chunk = Chunk(1, "d.md", "T", "H", None, 0, len(text), text, language, (), "passage", "")  # type: ignore[arg-type]
+    return Candidate(Hit(chunk, 1.0, 1.0, 1.0), Span(0, 0, len(text), text, 1.0, 0.0), {}, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("text", "contrast", "language", "believed"),
+    [
+        ("All lamps have a warranty of three years.", "furniture", "en", False),
+        ("At noon on Sundays and public holidays.", "on Sunday", "en", True),
+        ("At noon on Sundays and public holidays.", "if it is a holiday?", "en", True),
+        ("Delivery is free from 60 euros on.", "if I order for 80?", "en", True),
+        ("猫和狗都可以免费入住。", "狗", "zh", True),
+        ("猫可以免费入住。", "狗", "zh", False),
+        ("台灯保修三年。", "家具", "zh", False),
+    ],
+)
+def test_what_was_said_is_believed_again_where_it_names_what_is_asked_now(
+    text: str, contrast: str, language: Language, believed: bool
+) -> None:
+    other = replace(candidate_of("Something else."), confidence=0.5)
+    ranked = _anew([candidate_of(text), other], f"{text} And more.", contrast, language)
+    assert (ranked[0].span.text == text) is believed
+    assert [round(one.confidence, 3) for one in ranked] == ([0.8, 0.5] if believed else [0.5, 0.2])
 
 
 async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from botkit.evidence import Examiner
 from botkit.text import sentences
@@ -51,6 +55,32 @@ def test_what_is_known_already_is_not_encoded() -> None:
     assert encoder.encoded == ["Are dogs welcome?", "Cats are not."]
     [dogs] = [i for i, span in enumerate(evidence.spans) if span.text == "Dogs are welcome"]
     assert abs(evidence.similarities[dogs] - 1) < 1e-6, "the given vector counts"
+
+
+class Accompanied(WordEncoder):
+    """Texts in Latin letters have a part of their own behind the columns that all have."""
+
+    common = 2
+    dimension = 4
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        halves = [[0.6, 0.8, *([1.0, 0.0] if text.isascii() else [0.0, 0.0])] for text in texts]
+        rows = np.array(halves, dtype=np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_few_texts_with_a_companions_part_are_compared_without_it() -> None:
+    examiner = Examiner(OverlapReader, Accompanied)
+    chinese = "营业时间如下。周一休息。每天开门。"
+    asked_of = {
+        "VIP?": chinese,
+        "营业时间？": f"9:00-18:00\n{chinese}",
+        "open?": "Open at 9. Closed on Monday. 周一休息。",
+    }
+    for question, passage in asked_of.items():
+        found = examiner.examine(question, [passage])
+        near = {round(value, 3) for value in found.similarities}
+        assert near == ({1.0} if question != "open?" else {1.0, 0.707}), question
 
 
 def test_nothing_found_is_no_evidence() -> None:

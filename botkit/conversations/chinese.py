@@ -16,7 +16,7 @@ _NEW_TOPIC: Final = re.compile(
     r"^\W*(?:换个话题|换个问题|另外问一下|再问一个|问个别的|说点别的|顺便问一下|另一个问题)[\s，,：:。]*"
 )
 _LEAD: Final = re.compile(
-    r"^(?:请问|那么|那(?![里儿边个种些位本部幅张台款座]|家(?![具里人庭长电]))|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*"
+    r"^(?:请问|那么|那(?![里儿边个种些位本部幅张台款座]|家(?!(?:具|里|里人|人|人们|庭|长|电)(?:[呢的，,？?。！]|$)))|而|还有|然后|好的?|嗯|哦|另外|再问一下)[，,\s]*"
 )
 _MEASURES: Final = "个种些位家本部幅张台款座条件次项所场门只辆套间首篇类份层支双块把颗届"
 _ASIDE: Final = re.compile(
@@ -194,7 +194,7 @@ def _instead(other: str, asked: str) -> Readings:
     elif body.startswith(subject) and subject:
         readings.append(f"{other}{body[len(subject) :]}？")
     readings.append(f"{topic}的{other}")
-    return Readings(readings, [topic], True, contrast=True)
+    return Readings(readings, [topic], True, contrast=other)
 
 
 def person_in(answer: str) -> str:

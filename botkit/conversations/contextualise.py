@@ -35,7 +35,7 @@ class Resolution:
     antecedents: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
     bare: bool = False
-    contrast: bool = False
+    contrast: str = ""
 
 
 class Contextualiser:

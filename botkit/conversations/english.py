@@ -158,7 +158,8 @@ def rewrite(question: str, asked: str, answer: str) -> Readings:
         surely = [word for word in pronouns if word in _HE or word in ("it", "its")] or not new
         return Readings([question], [], points and bool(surely))
     if conditional and not about:
-        return Readings([f"{asked.rstrip('?.! ')} {_JOINED.sub('', question).strip()}"], [asked], True, contrast=True)
+        condition = _JOINED.sub("", question).strip()
+        return Readings([f"{asked.rstrip('?.! ')} {condition}"], [asked], True, contrast=condition)
     if about or (fragment and new and not _asks(said, joined)):
         return _instead(about[1] if about else _JOINED.sub("", question).strip(" ?.!"), asked)
     if fragment:
@@ -414,7 +415,7 @@ def _instead(other: str, asked: str) -> Readings:
         readings.append(f"{other}: {body}?")
     last = re.escape(words[-1])  # "standard delivery" for "express", where "delivery" follows already
     return Readings(
-        [re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True, contrast=True
+        [re.sub(rf"(?i)\b({last})\s+{last}\b", r"\1", reading) for reading in readings], [body], True, contrast=other
     )
 
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 class Readings(NamedTuple):
     """Ways to write a question out in full, likeliest first, and the words taken from the conversation for it.
 
-    `points` tells that the question points back at something; `contrast` that it asks the earlier question of something else
-    ("And furniture?"), so that the earlier answer is hardly meant.
+    `points` tells that the question points back at something; `contrast` is what it asks the earlier question of instead
+    ("furniture" in "And furniture?"), where the earlier answer is hardly meant, or "".
     """
 
     queries: list[str]
     antecedents: list[str]
     points: bool
-    contrast: bool = False
+    contrast: str = ""

@@ -16,6 +16,7 @@ from botkit.knowledge.library import Library
 from botkit.knowledge.types import Chunk
 from botkit.knowledge.vectors import Batch, VectorIndex
 from botkit.models import Encoder
+from botkit.models.vectors import cosines
 from botkit.sentences import sentences
 
 _BATCH = 1_000
@@ -173,10 +174,13 @@ def embed(
     return {digest: np.stack([vectors[text] for text in parts]) for digest, parts in texts.items()}
 
 
-def similarity(rows: NDArray[np.float32], query: NDArray[np.float32]) -> float:
-    """Cosine similarity of a chunk, given its embeddings: the mean of that of the whole and of its best sentence."""
-    cosines = rows @ query
-    return float(cosines[0] + cosines[1:].max(initial=cosines[0] if len(cosines) == 1 else -1.0)) / 2
+def similarity(rows: NDArray[np.float32], query: NDArray[np.float32], common: int) -> float:
+    """Cosine similarity of a chunk, given its embeddings: the mean of that of the whole and of its best sentence.
+
+    `common` is as in `cosines`.
+    """
+    near = cosines(rows, query, common)
+    return float(near[0] + near[1:].max(initial=near[0] if len(near) == 1 else -1.0)) / 2
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

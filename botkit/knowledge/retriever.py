@@ -20,6 +20,7 @@ from botkit.knowledge.types import Hit, SearchFilter
 from botkit.language import detect
 from botkit.messages import Language
 from botkit.models import Encoder
+from botkit.models.vectors import common_columns
 
 VECTOR_WEIGHT: dict[Language, float] = {"en": 0.85, "zh": 0.7}
 """Measured for the built-in encoder, on help centres that no training saw and on the validation paragraphs."""
@@ -94,7 +95,8 @@ class HybridRetriever:
         if embedding is None:
             return {}
         stored = self.indexes.library.vectors([*nearest, *(id for id, _ in lexical)], self.encoder.name)
-        return {id: similarity(rows, embedding) for id, rows in stored.items()}
+        common = common_columns(self.encoder)
+        return {id: similarity(rows, embedding, common) for id, rows in stored.items()}
 
     def _fuse(self, lexical: dict[int, float], vectors: dict[int, float], language: Language) -> dict[int, float]:
         weight = self.config.vector_weight if self.config.vector_weight is not None else VECTOR_WEIGHT[language]

@@ -30,7 +30,8 @@ class OnnxEncoder:
 
     Where the manifest names companions, a text in the language of one is embedded by that encoder too, and both vectors stand side by side
     in one of length one: the cosine of two such texts is the weighted mean of both encoders' cosines (`Manifest.companion_share`).
-    Between a text with a companion and one without, the encoder alone tells, on a scale that is shorter by the root of its own part.
+    Between a text with a companion and one without, the encoder alone tells, on a scale that is shorter by the root of its own part;
+    `botkit.models.vectors.cosines` undoes that for a question without a companion.
     """
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
@@ -56,6 +57,8 @@ class OnnxEncoder:
         self._share = manifest.companion_share
         beside = "".join(f" + {self._share:g} {one.name}" for one in self._companions.values())
         self.name: str = f"{manifest.identity}{beside}"
+        self.common: int = self._width
+        """Columns that the vectors of all texts have (see `botkit.models.vectors`)."""
         self.dimension: int = self._width + sum(one.dimension for one in self._companions.values())
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import pytest
 from botkit.models import Encoder
 from botkit.models.encoder import OnnxEncoder, SentenceTransformerEncoder
 from botkit.models.registry import BUILTIN_FOLDER
+from botkit.models.vectors import common_columns, cosines, without_companions
 
 from .tiny import TinyModel, bert_tokenizer, make_encoder
 
@@ -110,3 +111,17 @@ def test_vectors_with_another_companion_or_share_do_not_mix(tmp_path: Path) -> N
     assert OnnxEncoder(make_encoder(tmp_path / "alone").folder).name != name
     assert OnnxEncoder(accompanied(tmp_path / "other", seed=8)).name != name
     assert OnnxEncoder(accompanied(tmp_path / "again")).name == name
+
+
+def test_a_question_without_a_companion_is_compared_as_the_encoder_alone_has_it(tmp_path: Path) -> None:
+    both, alone = OnnxEncoder(accompanied(tmp_path)), OnnxEncoder(make_encoder(tmp_path / "alone").folder)
+    texts = ["the 1851", "北京大学", "who founded it"]
+    found = cosines(both.encode(texts), both.encode(["大学"])[0], common_columns(both))
+    assert found == pytest.approx(alone.encode(texts) @ alone.encode(["大学"])[0], abs=1e-6)
+    english = both.encode(["who founded it"])[0]
+    assert cosines(both.encode(texts), english, common_columns(both)) == pytest.approx(both.encode(texts) @ english)
+    assert without_companions(english, common_columns(both))[:8] == pytest.approx(alone.encode(["who founded it"])[0])
+    assert common_columns(alone) == alone.dimension
+    assert cosines(alone.encode(texts), alone.encode(["大学"])[0], 8) == pytest.approx(
+        alone.encode(texts) @ alone.encode(["大学"])[0]
+    )
