@@ -129,9 +129,8 @@ class Knowledge:
         found: dict[str, NDArray[np.float32]] = {}
         for hit in hits:
             texts, rows = embedded_texts(hit.chunk), stored.get(hit.chunk.id)
-            if rows is not None and len(texts) == len(
-                rows
-            ):  # else they were made by a version that cut sentences differently
+            # another number was made by a version that cut sentences differently
+            if rows is not None and len(texts) == len(rows):
                 found.update(zip(texts, rows, strict=True))
         return found
 

@@ -482,6 +482,8 @@ def main() -> None:
     )
     parser.add_argument("--english", help="folder of the model that reads English texts too, its companion")
     arguments = parser.parse_args()
+    if arguments.english and arguments.role not in ENGLISH_RECIPES:
+        parser.error(f"--english is for {' and '.join(ENGLISH_RECIPES)}")
     out = arguments.out or BUILTIN_FOLDER / arguments.role
     if arguments.model:
         facts: dict[str, Any] = {}
@@ -491,8 +493,6 @@ def main() -> None:
         if arguments.role != "generator" and (out.parent / FILE).is_file():
             share([out])
     if arguments.english:
-        if arguments.role not in ENGLISH_RECIPES:
-            parser.error(f"--english is for {' and '.join(ENGLISH_RECIPES)}")
         export(arguments.role, arguments.english, out / ENGLISH, keep_float=arguments.keep_float, word_bits=4)
         if (out.parent / ENGLISH_FILE).is_file():
             share([out / ENGLISH], out.parent / ENGLISH_FILE)
