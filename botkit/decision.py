@@ -51,8 +51,8 @@ a question which names the article's title is rarely answerable.
 """
 MISFIT: Final = 0.25
 """What is left of the probability of an answer of another kind than asked for, such as a length for a price."""
-REPEATED: Final = 0.25
-"""What is left of the probability of what was just answered, where the person now asks about something else that it does not name."""
+REPEATED: Final = 0.15
+"""What is left of the probability of what was answered before, where the person now asks about something else that it does not name."""
 BUILTIN_CALIBRATION: Final = Path(__file__).parent / "models" / "builtin" / "calibration.json"
 SAME_QUESTION: Final = 0.97
 """Least probability that a stored answer is right where its question was asked in the same words."""

@@ -113,7 +113,7 @@ class _Turn:
     query: str = ""
     rewritten: bool = False
     contrast: str = ""
-    """What this message asks the question before of instead, and in `answered` what was said to that."""
+    """What this message asks the question before of instead; `answered` is what was answered before."""
     answered: str = ""
     small_talk: float = 0.0
     hits: Sequence[Hit] = ()
@@ -239,8 +239,8 @@ class Engine:
         with turn.stage("contextualise"):
             resolution = self._contextualiser.resolve(turn.text, turn.asked, turn.spoken)
             turn.query, turn.rewritten = resolution.query[:LONGEST_QUERY], resolution.rewritten
-            if resolution.contrast and turn.history and turn.history[-1].route == "answer":
-                turn.contrast, turn.answered = resolution.contrast, turn.history[-1].text
+            turn.contrast = resolution.contrast
+            turn.answered = "\n".join(said.text for said in turn.history if said.route == "answer")
         with turn.stage("small_talk"):
             turn.small_talk = self.parts.small_talk().probability(turn.text)
         if self._config.answer.small_talk and turn.small_talk >= SMALL_TALK_SURE:
@@ -288,7 +288,7 @@ class Engine:
             evidence = await self._run(self._examine, turn.query, turn.hits)
         with turn.stage("decide"):
             turn.ranked = candidates(turn.query, turn.spoken, turn.hits, evidence, self.parts.calibration())
-            if turn.contrast:
+            if turn.contrast and turn.answered:
                 turn.ranked = _anew(turn.ranked, turn.answered, turn.contrast, turn.spoken)
 
     def _examine(self, query: str, hits: Sequence[Hit]) -> Evidence:

@@ -7,6 +7,7 @@ sentence that shares no word with it; there the encoder knows better. Both kinds
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,10 @@ _SENTENCES: Final = 3
 """Sentences that become candidates of their own."""
 _REMEMBERED: Final = 4_096
 _LONGEST: Final = 600
+_POINTS: Final = re.compile(
+    r"(?:it|its|they|their|this|these|he|she|his|her)\b|[它他她]们?|这(?:[个些种项款类]|里)?", re.IGNORECASE
+)
+"""What a sentence begins with that cannot be understood alone."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Examiner:
         around = [(span.passage, *enclosing_sentence(passages[span.passage], span.start, span.end)) for span in spans]
         whole = {(n, *place) for n, passage in enumerate(passages[:_LOOKED_AT]) for place in sentences(passage)}
         places = list(dict.fromkeys([*around, *sorted(whole)]))
-        texts = [passages[number][start:end][:_LONGEST] for number, start, end in places]
+        texts = [_understood(passages[number], start, end)[:_LONGEST] for number, start, end in places]
         asked = stored or {}
         vectors = self._vectors([question, *texts, *asked.values()], known or {})
         near = _compared(vectors[0], vectors[1:], common_columns(self._encoder()))
@@ -90,7 +95,10 @@ class Examiner:
         covered: set[tuple[int, int, int]],
         similarity: dict[tuple[int, int, int], float],
     ) -> list[tuple[Span, float]]:
-        """The sentences most like the question that hold no span; they get the least score that the reader gave there."""
+        """The sentences most like the question that hold no span.
+
+        They get the least score that the reader gave in that passage, and no more than it gave to there being no answer: it saw none in them.
+        """
         least = {span.passage: span for span in spans}  # spans come best first: the last one stays
         best = sorted(similarity, key=lambda place: -similarity[place])[:_SENTENCES]
         added = []
@@ -98,7 +106,8 @@ class Examiner:
             if (number, start, end) in covered or number not in least:
                 continue
             read = least[number]
-            span = Span(number, start, end, passages[number][start:end], read.score, read.no_answer_score)
+            score = min(read.score, read.no_answer_score)
+            span = Span(number, start, end, passages[number][start:end], score, read.no_answer_score)
             added.append((span, similarity[number, start, end]))
         return added
 
@@ -117,6 +126,17 @@ class Examiner:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return np.stack([known[text] for text in texts])
+
+
+def _understood(passage: str, start: int, end: int) -> str:
+    """A sentence; one that begins with a pronoun ("It costs 130 pounds.") with the sentence before it, which tells what it is about."""
+    sentence = passage[start:end]
+    before = (
+        max((place for place in sentences(passage) if place[1] <= start), default=None)
+        if _POINTS.match(sentence)
+        else None
+    )
+    return f"{passage[before[0] : before[1]]} {sentence}" if before else sentence
 
 
 def _compared(question: NDArray[np.float32], texts: NDArray[np.float32], common: int) -> list[float]:

@@ -161,7 +161,7 @@ def test_what_was_said_is_believed_again_where_it_names_what_is_asked_now(
     other = replace(candidate_of("Something else."), confidence=0.5)
     ranked = _anew([candidate_of(text), other], f"{text} And more.", contrast, language)
     assert (ranked[0].span.text == text) is believed
-    assert [round(one.confidence, 3) for one in ranked] == ([0.8, 0.5] if believed else [0.5, 0.2])
+    assert [round(one.confidence, 3) for one in ranked] == ([0.8, 0.5] if believed else [0.5, 0.12])
 
 
 async def test_small_talk_in_between_is_nothing_that_a_question_refers_to(make_bot: MakeBot) -> None:

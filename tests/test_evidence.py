@@ -83,6 +83,31 @@ def test_the_few_texts_with_a_companions_part_are_compared_without_it() -> None:
         assert near == ({1.0} if question != "open?" else {1.0, 0.707}), question
 
 
+def test_a_sentence_that_the_reader_passed_over_is_believed_no_more_than_no_answer() -> None:
+    passage = "Dogs are welcome. Cats and dogs on a lead are welcome in the garden."
+    found = Examiner(FirstWord, WordEncoder).examine("Are cats and dogs on a lead welcome?", [passage])
+    [span] = [one for one in found.spans if one.text.startswith("Dogs")]
+    [passed_over] = [one for one in found.spans if one.text.startswith("Cats")]
+    assert passed_over.score == min(span.score, span.no_answer_score)
+    assert passed_over.no_answer_score == span.no_answer_score
+    sure = "Dogs and cats on a lead are welcome. Cats on a lead."
+    first, *_, last = Examiner(FirstWord, WordEncoder).examine("Are cats and dogs on a lead welcome?", [sure]).spans
+    assert first.score > first.no_answer_score == last.score
+
+
+def test_a_sentence_that_begins_with_a_pronoun_is_compared_with_the_one_before_it() -> None:
+    encoder = WordEncoder()
+    passage = "The wheel course takes a day. It costs 130 pounds. Towels are there."
+    Examiner(OverlapReader, lambda: encoder).examine("How much is the wheel course?", [passage])
+    assert "The wheel course takes a day. It costs 130 pounds." in encoder.encoded
+    assert "It costs 130 pounds." not in encoder.encoded
+    assert "Towels are there." in encoder.encoded
+    encoder.encoded.clear()
+    Examiner(OverlapReader, lambda: encoder).examine("多少钱？", ["拉坯课一天。它要一百元。", "It is here."])
+    assert "拉坯课一天。 它要一百元。" in encoder.encoded
+    assert "It is here." in encoder.encoded, "nothing stands before it"
+
+
 def test_nothing_found_is_no_evidence() -> None:
     reader, encoder = OverlapReader(), WordEncoder()
     assert Examiner(lambda: reader, lambda: encoder).examine("What?", []).spans == ()

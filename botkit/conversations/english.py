@@ -159,7 +159,8 @@ def rewrite(question: str, asked: str, answer: str) -> Readings:
         return Readings([question], [], points and bool(surely))
     if conditional and not about:
         condition = _JOINED.sub("", question).strip()
-        return Readings([f"{asked.rstrip('?.! ')} {condition}"], [asked], True, contrast=condition)
+        whole = f"{asked.rstrip('?.! ')} {condition}"
+        return Readings([whole, f"{condition[:1].upper()}{condition[1:]}"], [asked], True, contrast=condition)
     if about or (fragment and new and not _asks(said, joined)):
         return _instead(about[1] if about else _JOINED.sub("", question).strip(" ?.!"), asked)
     if fragment:

@@ -300,6 +300,7 @@ def test_what_is_asked_of_something_else_takes_the_place_of_the_noun_alone_and_i
     assert found.contrast == "furniture"
     france = ask("And if I live in France?", "What does a return from Ireland cost?", "Nothing.")
     assert france.contrast == "if I live in France?"
+    assert france.alternatives == ("If I live in France?",)
     assert ask("那家具呢？", "台灯保修多久？", "台灯保修三年。", language="zh").contrast == "家具"
     assert not ask("And when?", "Who founded the shop?", "Ada Moss.").contrast
     assert not ask("How long is it valid?", "What does a gift card cost?", "Ten euros.").contrast
