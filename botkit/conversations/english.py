@@ -242,7 +242,12 @@ def _framed(words: list[str], lowered: list[str], with_verb: bool) -> str:
         if verb in lowered[1:-1]:
             at = lowered.index(verb)
             return f"{_trimmed(words[at + 1 :])} of {_trimmed(words[:at])}"
+    if lowered[-2:] == ["take", "place"]:
+        return _trimmed(words[:-2])
     if lowered and lowered[-1] in (
+        "begin",
+        "start",
+        "happen",
         "cost",
         "use",
         "mean",

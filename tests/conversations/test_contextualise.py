@@ -311,3 +311,9 @@ def test_that_cinema_is_no_furniture() -> None:
         found = ask(question, "你们附近有什么店？", "附近有星光电影院。", language="zh")
         assert found.rewritten
         assert not found.contrast
+
+
+@pytest.mark.parametrize("verb", ["take place", "start", "begin"])
+def test_when_something_happens_is_no_part_of_what_it_is(verb: str) -> None:
+    found = ask("How much is it?", f"When does the beginners' course {verb}?", "On Tuesday evenings.")
+    assert found.query == "How much is the beginners' course?"
