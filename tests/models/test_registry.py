@@ -32,7 +32,7 @@ def paths(tmp_path: Path) -> Paths:
 
 def test_the_built_in_models_all_load(paths: Paths) -> None:
     config = ModelsConfig()
-    assert load_encoder(config, paths).encode(["hello"]).shape == (1, 384)
+    assert load_encoder(config, paths).encode(["hello"]).shape == (1, 2 * 384), "that of its companion too"
     [span, *_] = load_reader(config, paths).read("When was it founded?", ["It was founded in 1851 by two sisters."])
     assert "1851" in span.text
     [tone] = load_sentiment(config, paths).classify(["I am really happy with this, thank you!"])
