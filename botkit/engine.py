@@ -644,8 +644,6 @@ def _anew(ranked: Sequence[Candidate], said: str, contrast: str, language: Langu
 def _names(text: str, thing: str, language: Language) -> bool:
     """Whether a text names a thing, or a part of it: Sundays name Sunday, and 猫和狗 name 狗."""
     lowered = text.casefold()
-    if language == "zh" and thing.casefold() in lowered:
-        return True
     return any(
         re.search(rf"\b{re.escape(term)}" if term.isascii() else re.escape(term), lowered)
         for term in terms(thing, language)
